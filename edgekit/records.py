@@ -1,0 +1,218 @@
+"""The nouns as frozen records; no I/O. Integers carry their unit in the name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a model: its name, numpy dtype name and shape (a string is a dimension not fixed)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained network on disk, and what reading it gave."""
+
+    path: Path
+    source: str
+    """`onnx`, `keras`, `savedmodel` or `pt2`."""
+    sha256: str
+    """Over content: for a folder, over its files' names and digests."""
+    hub: Path
+    """The normalised ONNX graph."""
+    hub_sha256: str
+    inputs: tuple[TensorSpec, ...]
+    """Fixed shapes, in the model's own order and under its own names."""
+    outputs: tuple[TensorSpec, ...]
+    notes: tuple[str, ...] = ()
+    """What reading assumed, such as a batch axis fixed at 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Folders of tensors: `<index>.npy` of shape [n, *input shape] for each input, in the model's order."""
+
+    calibration: Path | None
+    evaluation: Path
+    labels: Path | None
+    """`.npy` of shape [n], int64: the class of each evaluation sample."""
+    n_calibration: int
+    n_evaluation: int
+    origin: str
+    """Where they come from and how they were split, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far outputs are from the source model's, over all outputs and samples (the worst output counts)."""
+
+    max_abs: float
+    max_rel: float
+    """max_abs over the largest absolute value of the source's output."""
+    cosine: float
+    sqnr_db: float
+    """10·log10(Σ reference² / Σ error²); 999.0 where the error is zero."""
+    top1_agreement: float | None
+    """Share of samples whose first output has its largest value at the same place; None where that means nothing."""
+    has_nan: bool
+    all_zero: bool
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A metric over labelled samples; `baseline` is the source model's on the same samples."""
+
+    metric: str
+    value: float
+    baseline: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One deployable file, with what it came from and what was found when it was checked on this machine."""
+
+    model_sha256: str
+    recipe: str
+    format: str
+    path: Path
+    sha256: str
+    size_bytes: int
+    download_bytes: int
+    route: tuple[str, ...]
+    """The steps taken, in order, such as `onnx2tf`, `litert-quantizer static_wi8_ai8`."""
+    tools: Mapping[str, str]
+    """Package → version of every tool that took part."""
+    parity: Parity | None
+    accuracy: Accuracy | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Statistics of raw samples, all in ns; `load` and `first` are medians over fresh processes."""
+
+    n: int
+    min_ns: int
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    mean_ns: float
+    std_ns: float
+    p50_low_ns: int
+    """95 % bootstrap interval of p50."""
+    p50_high_ns: int
+    load_ns: int
+    first_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes; None where the device does not tell."""
+
+    peak_rss_bytes: int | None
+    """VmHWM of the agent."""
+    model_rss_bytes: int | None
+    """Peak resident memory above the agent's own floor before the model was loaded."""
+    pss_bytes: int | None = None
+    cgroup_peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """All that is needed to repeat a measurement, beside the artifact itself."""
+
+    runtime: str
+    runtime_version: str
+    runtime_build: str
+    """Such as `glibc wheel, linux x86_64`; different builds are never compared."""
+    delegate_asked: str
+    delegate_ran: str
+    threads: int
+    cores: tuple[int, ...]
+    device: Mapping[str, str]
+    """Identity: hostname, model, arch, kernel, os, python."""
+    before: Mapping[str, str]
+    """Governor, frequencies, temperatures, throttling, load, battery: whatever the device tells."""
+    after: Mapping[str, str]
+    emulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What happened once on a device: raw samples, and all that is needed to repeat it."""
+
+    artifact_sha256: str
+    device: str
+    """The device's address."""
+    protocol: str
+    """`quick` or `full`."""
+    parity: Parity
+    accuracy: Accuracy | None
+    latency: Latency | None
+    """None where the outputs were wrong: no latency is shown for those."""
+    memory: Memory | None
+    conditions: Conditions
+    samples_ns: tuple[tuple[int, ...], ...] = field(repr=False)
+    """Warm latencies as they came, one tuple a process."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A limit of the profile that a variant breaks."""
+
+    limit: str
+    allowed: float
+    found: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One (recipe, format) of a run: what became of it."""
+
+    recipe: str
+    format: str
+    status: Status
+    error: str | None
+    artifact: Artifact | None
+    measurement: Measurement | None
+    violations: tuple[Violation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant to ship and why."""
+
+    recipe: str
+    format: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One `deploy` or `bench`: its model, its device, its variants and the choice."""
+
+    id: str
+    """Sortable: `20261122-014235-k3f9`."""
+    started_utc: str
+    model_path: str
+    model_sha256: str
+    device_name: str
+    device_address: str
+    emulated: bool
+    profile: str | None
+    variants: tuple[Variant, ...]
+    chosen: Choice | None
