@@ -1,0 +1,81 @@
+"""argv in, exit code out. Only `edgekit.cli` prints; each verb is a file here and is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = {
+    "inspect": "A model's inputs, outputs, operators, parameters and MACs.",
+    "convert": "Write a model as TFLite, Core ML and ONNX, compressed and verified.",
+    "bench": "Measure one file on a device.",
+    "deploy": "Convert, verify, measure on a device, and choose what to ship.",
+    "package": "Package a run's choice for an app release; verify a package.",
+    "targets": "List the devices and profiles that --target takes.",
+    "doctor": "Examine a device: what is wrong and how to mend it.",
+    "runs": "List and show what was measured.",
+    "toolchains": "List and install the converters' environments.",
+}
+
+
+class Verbs(click.Group):
+    """The verbs by name; a verb's module is imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"edgekit.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from edgekit.nearest import unknown
+
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="edgekit-mobile", prog_name="edgekit")
+def cli() -> None:
+    """Compressed models for mobile runtimes, measured on the devices they ship to.
+
+    Every command takes --json (one object on stdout) and --debug (show tracebacks). Exit codes: 0 done, 1 the answer is no,
+    2 input, 3 set-up, 4 conversion, 5 device, 6 release.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    argv = [arg for arg in sys.argv[1:] if arg != "--debug"]
+    debug = len(argv) < len(sys.argv) - 1
+    from edgekit.errors import EdgekitError
+
+    try:
+        code = cli.main(argv, prog_name="edgekit", standalone_mode=False)
+    except EdgekitError as exc:
+        if debug:
+            raise
+        from edgekit.cli.say import say_error
+
+        code = say_error(exc, argv)
+    except click.ClickException as exc:
+        exc.show()
+        code = exc.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("stopped: nothing half-written is left, and what was measured is kept", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
+        sys.stderr.close()
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

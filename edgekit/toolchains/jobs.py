@@ -6,6 +6,7 @@ A worker that crashes, is killed, stalls or outgrows its memory is an error that
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -37,13 +38,18 @@ class Job:
     """What a worker is asked: a verb of a toolchain, files or folders to read, and options."""
 
     toolchain: str
-    verb: str
+    verb: str | Path
+    """The name of a file in the toolchain's folder, or, for a plug-in, the path of its own file."""
     inputs: Mapping[str, Path]
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def script(self) -> Path:
-        return HERE / self.toolchain / f"{self.verb}.py"
+        return self.verb if isinstance(self.verb, Path) else HERE / self.toolchain / f"{self.verb}.py"
+
+    @property
+    def title(self) -> str:
+        return self.script.stem.replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def cache_key(job: Job, home: Toolchain) -> str:
     """Hex digest over all that can change the result."""
     code = sorted([*job.script.parent.rglob("*.py"), *(PACKAGE / "hub").glob("*.py")])
     parts = {
-        "verb": f"{job.toolchain}/{job.verb}",
+        "verb": f"{job.toolchain}/{job.title}",
         "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
         "inputs": {name: [path.suffix, sha256_tree(path)] for name, path in sorted(job.inputs.items())},
         "options": dict(job.options),
@@ -200,16 +206,14 @@ def group_rss_bytes(pid: int) -> int:
 
 def end_group(worker: subprocess.Popen[bytes]) -> None:
     """Kill what is left of the worker's process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(worker.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     worker.wait()
 
 
 def fail(job: Job, doing: str, what: str, cure: str, log: str = "") -> NoReturn:
     """Raise the worker's end as one sentence; its log goes along as a note, for --debug."""
-    error = ConvertError(f"the {job.verb.replace('_', ' ')} worker {what} while {doing}: {cure}")
+    error = ConvertError(f"the {job.title} worker {what} while {doing}: {cure}")
     if log:
         error.add_note(log)
     raise error

@@ -94,11 +94,15 @@ def load_verb(path: Path) -> types.ModuleType:
     package = types.ModuleType("edgekit")
     package.__path__ = [str(Path(__file__).parent.parent)]
     sys.modules["edgekit"] = package
-    sys.path[0] = str(path.parent)  # a verb may be helped by files in its own toolchain's folder
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    # A verb may be helped by files in its own toolchain's folder. That folder comes last, and the verb's module gets a name of
+    # its own, because verbs are called as they like: `inspect` must not replace the standard library's.
+    sys.path[:] = [*sys.path[1:], str(path.parent)]
+    name = f"edgekit_verb_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -1,0 +1,36 @@
+# `make demo` and `make test` do everything on a fresh machine; they need python3 (3.11 to 3.13) and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+export ORT_DISABLE_TELEMETRY := 1
+
+.PHONY: demo test test-fast lint soak bench clean
+
+$(BIN)/edgekit: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(BIN)/edgekit
+	$(BIN)/python examples/demo.py
+
+test: $(BIN)/edgekit lint
+	$(BIN)/edgekit toolchains install --all
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-fast: $(BIN)/edgekit
+	$(BIN)/python -m pytest -m "not toolchain and not lab and not slow"
+
+lint: $(BIN)/edgekit
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+soak: $(BIN)/edgekit
+	$(BIN)/edgekit toolchains install --all
+	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+bench: $(BIN)/edgekit
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo

@@ -1,0 +1,53 @@
+"""`edgekit convert MODEL --to … --recipe … -o DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli import needs, show
+from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from
+from edgekit.cli.say import as_json, err, may_install, out, print_json, working
+from edgekit.convert import convert, open_source
+from edgekit.model import recognise
+
+
+@click.command("convert")
+@click.argument("model_path", metavar="MODEL", type=MODEL)
+@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx or all.  [default: all]")
+@recipe_option
+@data_option
+@shape_option
+@click.option("-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the files go.")
+@may_install
+@as_json
+def command(
+    model_path: Path,
+    to: str | None,
+    recipe_names: tuple[str, ...],
+    data: Path | None,
+    shapes: tuple[str, ...],
+    folder: Path,
+    install: bool,
+    json_wanted: bool,
+) -> int:
+    """Write MODEL in every format and recipe asked for, verified against the model's own framework.
+
+    Each file is DIR/<model>.<recipe>.<ext> with its lineage beside it as .json. A file that computes something else is not
+    delivered. Without --recipe: fp32.
+    """
+    recipes, formats, fixed = recipes_from(recipe_names, ["fp32"]), formats_from(to, ["all"]), shapes_from(shapes)
+    needs.toolchains(recognise(model_path), formats, install)
+    with working(f"reading {model_path.name}") as progress:
+        source = open_source(model_path, fixed, data, recipes, formats, progress)
+        done = convert(source, recipes, formats, folder, progress, lambda variant: None)
+    if json_wanted:
+        print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in done.variants]})
+    else:
+        out.print(show.conversion_table(done.variants))
+        for variant in done.variants:
+            if variant.error:
+                err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
+        err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
+    return 0 if all(variant.status == "ok" for variant in done.variants) else 4

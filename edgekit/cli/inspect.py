@@ -1,0 +1,48 @@
+"""`edgekit inspect MODEL`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli import needs
+from edgekit.cli.options import MODEL, shape_option, shapes_from
+from edgekit.cli.say import as_json, err, may_install, out, print_json, table, working
+from edgekit.files import size_bytes
+from edgekit.inspect import inspect
+from edgekit.model import open_model, recognise
+from edgekit.units import bytes_text, count_text
+
+
+@click.command("inspect")
+@click.argument("model_path", metavar="MODEL", type=MODEL)
+@shape_option
+@may_install
+@as_json
+def command(model_path: Path, shapes: tuple[str, ...], install: bool, json_wanted: bool) -> None:
+    """Show a model's inputs, outputs, operators, parameters, MACs and sizes."""
+    fixed = shapes_from(shapes)
+    needs.toolchains(recognise(model_path), [], install)
+    with working(f"reading {model_path.name}") as progress:
+        model = open_model(model_path, fixed, progress)
+        figures = inspect(model, progress)
+    on_disk, hub = size_bytes(model_path), size_bytes(model.hub)
+    if json_wanted:
+        sizes = {"size_bytes": on_disk, "hub_bytes": hub}
+        head = {"model": {"path": str(model.path), "source": model.source, "sha256": model.sha256, "hub_sha256": model.hub_sha256}}
+        print_json("inspect", {**head, **sizes, **figures.model_dump(mode="json"), "notes": list(model.notes)})
+        return
+    out.print(f"[bold]{model_path.name}[/bold]  {model.source}  {bytes_text(on_disk)}  sha256 {model.sha256[:12]}")
+    tensors = table("", "name", "dtype", "shape")
+    for kind, specs in (("input", figures.inputs), ("output", figures.outputs)):
+        for spec in specs:
+            tensors.add_row(kind, spec.name, spec.dtype, " × ".join(str(d) for d in spec.shape) or "scalar")
+    out.print(tensors)
+    out.print(f"parameters {count_text(figures.parameters)}   weights {bytes_text(figures.weights_bytes)}   MACs {count_text(figures.macs)} a run")
+    ops = table("operator", ("count", "right"))
+    for name, count in sorted(figures.ops.items(), key=lambda item: (-item[1], item[0])):
+        ops.add_row(name, str(count))
+    out.print(ops)
+    for note in model.notes:
+        err.print(f"note: {note}")

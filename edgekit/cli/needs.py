@@ -1,0 +1,24 @@
+"""Which toolchains a command needs; installs them where --install allows it, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgekit.cli.toolchains import install_all
+from edgekit.read.source import Source
+from edgekit.toolchains.catalog import toolchain
+from edgekit.toolchains.jobs import ready
+from edgekit.write.format import Format
+
+
+def toolchains(source: Source | None, formats: Sequence[Format], install: bool) -> None:
+    """See that what reads the source and writes the formats is there.
+
+    Raises:
+        SetupError: a toolchain is missing and may not be installed.
+    """
+    needed = dict.fromkeys(["convert", *([source.toolchain] if source else []), *(fmt.toolchain for fmt in formats)])
+    if install and (missing := [toolchain(name) for name in needed if not toolchain(name).installed]):
+        install_all(missing)
+    for name in needed:
+        ready(name)

@@ -1,0 +1,48 @@
+"""Options that several verbs share: what people write in, records out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgekit.errors import InputError
+from edgekit.recipe import Recipe, parse
+from edgekit.write.format import Format, format_named, formats
+
+MODEL = click.Path(path_type=Path)
+
+shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help="Fix the shape of an input; repeatable.")
+data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
+recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w8d w8a8; repeatable or separated by commas.")
+
+
+def shapes_from(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """`image=1x3x224x224` → {"image": (1, 3, 224, 224)}.
+
+    Raises:
+        InputError: not of that form, or a dimension below 1.
+    """
+    shapes = {}
+    for word in words:
+        name, equals, dimensions = word.rpartition("=")
+        parts = dimensions.lower().split("x")
+        if not equals or not name or not all(part.isdigit() and int(part) > 0 for part in parts):
+            raise InputError(f"--shape {word!r} is not NAME=1x3x224x224: give an input's name and its dimensions, each at least 1")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def recipes_from(words: Sequence[str], default: Sequence[str]) -> list[Recipe]:
+    """Recipes in the order given, each once."""
+    names = [name.strip() for word in words for name in word.split(",") if name.strip()] or list(default)
+    return [parse(name) for name in dict.fromkeys(names)]
+
+
+def formats_from(words: str | None, default: Sequence[str]) -> list[Format]:
+    """`tflite,onnx` → formats in that order; `all` → all of them."""
+    names = [name.strip() for name in (words or "").split(",") if name.strip()] or list(default)
+    if names == ["all"]:
+        names = list(formats())
+    return [format_named(name) for name in dict.fromkeys(names)]

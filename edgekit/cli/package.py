@@ -1,0 +1,60 @@
+"""`edgekit package RUN` and `edgekit package verify DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli.say import as_json, out, print_json
+from edgekit.files import size_bytes
+from edgekit.release.package import package
+from edgekit.release.verify import verify
+from edgekit.store import open_store
+from edgekit.units import bytes_text
+
+PLATFORMS = click.Choice(["generic", "android", "ios"])
+
+
+class RunOrVerify(click.Group):
+    """`package verify DIR` is a verb of its own; any other first word is a run's id."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, args if args and args[0] in self.commands else ["make", *args])
+
+
+@click.group("package", cls=RunOrVerify, subcommand_metavar="RUN --platform generic|android|ios -o DIR | verify DIR")
+def command() -> None:
+    """Package a run's choice for an app release, or verify a package.
+
+    RUN is a run's id, the beginning of it, or `last`. `edgekit package make --help` shows the options.
+    """
+
+
+@command.command("make", hidden=True)
+@click.argument("run_id", metavar="RUN")
+@click.option("--platform", type=PLATFORMS, required=True, help="A folder, an AAR, or a Swift package.")
+@click.option("--variant", metavar="RECIPE.FORMAT", help="Another variant than the chosen one, such as w8.tflite.")
+@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), required=True, help="Where the package goes.")
+@as_json
+def make_command(run_id: str, platform: str, variant: str | None, folder: Path, json_wanted: bool) -> None:
+    """Package a run's choice, with its lineage and the measurements that justify it."""
+    with open_store() as store:
+        run = store.get(run_id)
+    made = package(run, platform, folder, variant)  # type: ignore[arg-type]
+    if json_wanted:
+        print_json("package", {"run": run.id, "platform": platform, "path": str(made), "size_bytes": size_bytes(made)})
+    else:
+        out.print(f"[green]packaged[/green] {made} ({bytes_text(size_bytes(made))})")
+
+
+@command.command("verify")
+@click.argument("path", metavar="DIR", type=click.Path(path_type=Path))
+@as_json
+def verify_command(path: Path, json_wanted: bool) -> None:
+    """Check every byte of a package against its manifest."""
+    manifest = verify(path)
+    if json_wanted:
+        print_json("package-verify", {"path": str(path), "ok": True, "files": len(manifest.files)})
+    else:
+        out.print(f"[green]intact[/green] {path}: {len(manifest.files)} files as the manifest says")

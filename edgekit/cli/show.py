@@ -1,0 +1,230 @@
+"""Variants in, tables and JSON out, as every verb shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from edgekit.cli.say import status_text, table
+from edgekit.records import Accuracy, Artifact, Latency, Memory, Model, Parity, Run, Variant
+from edgekit.units import bytes_text, duration_text
+
+
+def model_json(model: Model) -> dict[str, Any]:
+    return {"path": str(model.path), "sha256": model.sha256, "source": model.source, "hub_sha256": model.hub_sha256}
+
+
+def parity_json(parity: Parity | None) -> dict[str, Any] | None:
+    """JSON has no NaN or infinity: what is not finite is null."""
+    if parity is None:
+        return None
+    names = ("max_abs", "max_rel", "cosine", "sqnr_db", "top1_agreement")
+    figures = {name: finite(getattr(parity, name)) for name in names}
+    return {**figures, "has_nan": parity.has_nan, "all_zero": parity.all_zero, "n": parity.n}
+
+
+def finite(value: float | None) -> float | None:
+    return value if value is not None and abs(value) < float("inf") else None
+
+
+def accuracy_json(accuracy: Accuracy | None) -> dict[str, Any] | None:
+    if accuracy is None:
+        return None
+    return {"metric": accuracy.metric, "value": accuracy.value, "baseline": accuracy.baseline, "n": accuracy.n}
+
+
+def file_json(artifact: Artifact | None) -> dict[str, Any]:
+    if artifact is None:
+        return {"path": None, "sha256": None, "size_bytes": None, "download_bytes": None}
+    return {
+        "path": str(artifact.path),
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "download_bytes": artifact.download_bytes,
+    }
+
+
+def artifact_json(variant: Variant) -> dict[str, Any]:
+    """One entry of `artifacts` in edgekit.convert/1."""
+    artifact = variant.artifact
+    return {
+        "recipe": variant.recipe,
+        "format": variant.format,
+        **file_json(artifact),
+        "parity": {"host": parity_json(artifact.parity if artifact else None)},
+        "accuracy": accuracy_json(artifact.accuracy if artifact else None),
+        "route": list(artifact.route) if artifact else [],
+        "notes": list(artifact.notes) if artifact else [],
+        "status": variant.status,
+        "error": variant.error,
+    }
+
+
+def latency_json(latency: Latency | None) -> dict[str, Any] | None:
+    if latency is None:
+        return None
+    return {
+        "n": latency.n,
+        "min": latency.min_ns,
+        "p50": latency.p50_ns,
+        "p90": latency.p90_ns,
+        "p99": latency.p99_ns,
+        "mean": latency.mean_ns,
+        "std": latency.std_ns,
+        "p50_interval": [latency.p50_low_ns, latency.p50_high_ns],
+        "load": latency.load_ns,
+        "first": latency.first_ns,
+    }
+
+
+def memory_json(memory: Memory | None) -> dict[str, Any] | None:
+    if memory is None:
+        return None
+    return {
+        "peak_rss": memory.peak_rss_bytes,
+        "model_rss": memory.model_rss_bytes,
+        "pss": memory.pss_bytes,
+        "cgroup_peak": memory.cgroup_peak_bytes,
+    }
+
+
+def variant_json(variant: Variant) -> dict[str, Any]:
+    """One entry of `variants` in edgekit.deploy/1."""
+    measured = variant.measurement
+    accuracy = measured.accuracy if measured and measured.accuracy else (variant.artifact.accuracy if variant.artifact else None)
+    return {
+        "recipe": variant.recipe,
+        "format": variant.format,
+        **file_json(variant.artifact),
+        "parity": {
+            "host": parity_json(variant.artifact.parity if variant.artifact else None),
+            "device": parity_json(measured.parity if measured else None),
+        },
+        "accuracy": accuracy_json(accuracy),
+        "latency_ns": latency_json(measured.latency if measured else None),
+        "memory_bytes": memory_json(measured.memory if measured else None),
+        "status": variant.status,
+        "error": variant.error,
+        "violations": [{"limit": v.limit, "allowed": v.allowed, "found": v.found, "text": v.text} for v in variant.violations],
+        "notes": [*(variant.artifact.notes if variant.artifact else ()), *(measured.notes if measured else ())],
+    }
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """The body of edgekit.deploy/1."""
+    chosen = run.chosen
+    return {
+        "run": run.id,
+        "started_utc": run.started_utc,
+        "model": {"path": run.model_path, "sha256": run.model_sha256},
+        "device": {"name": run.device_name, "address": run.device_address, "emulated": run.emulated, "profile": run.profile},
+        "variants": [variant_json(variant) for variant in run.variants],
+        "chosen": {"recipe": chosen.recipe, "format": chosen.format, "reason": chosen.reason} if chosen else None,
+    }
+
+
+def parity_text(parity: Parity | None) -> str:
+    """Relative error where it is tiny, SQNR where quantization makes it large."""
+    if parity is None:
+        return "—"
+    if parity.has_nan:
+        return "NaN"
+    if parity.sqnr_db >= 200:
+        return "exact"
+    return f"{parity.sqnr_db:.0f} dB"
+
+
+def accuracy_text(accuracy: Accuracy | None) -> str:
+    return "—" if accuracy is None else f"{accuracy.value:.1%}"
+
+
+def top1_text(parity: Parity | None) -> str:
+    return "—" if parity is None or parity.top1_agreement is None else f"{parity.top1_agreement:.1%}"
+
+
+def conversion_table(variants: Sequence[Variant]) -> Table:
+    """What `convert` shows."""
+    shown = table(
+        "format",
+        "recipe",
+        "status",
+        ("size", "right"),
+        ("download", "right"),
+        ("SQNR", "right"),
+        ("max rel", "right"),
+        ("top-1 =", "right"),
+        ("accuracy", "right"),
+        "file",
+    )
+    for variant in variants:
+        artifact = variant.artifact
+        parity = artifact.parity if artifact else None
+        shown.add_row(
+            variant.format,
+            variant.recipe,
+            status_text(variant.status),
+            bytes_text(artifact.size_bytes if artifact else None),
+            bytes_text(artifact.download_bytes if artifact else None),
+            parity_text(parity),
+            f"{parity.max_rel:.0e}" if parity else "—",
+            top1_text(parity),
+            accuracy_text(artifact.accuracy if artifact else None),
+            artifact.path.name if artifact and variant.status == "ok" else "—",
+        )
+    return shown
+
+
+def run_table(run: Run) -> Table:
+    """What `deploy` and `runs show` show."""
+    labelled = any(variant_accuracy(variant) for variant in run.variants)
+    judged: tuple[str, str] = ("accuracy", "right") if labelled else ("SQNR", "right")
+    shown = table(
+        "", "format", "recipe", "status", ("size", "right"), ("download", "right"), judged,
+        ("p50", "right"), ("p90", "right"), ("load", "right"), ("peak", "right"), ("model", "right"),
+    )  # fmt: skip
+    for variant in run.variants:
+        artifact, measured = variant.artifact, variant.measurement
+        latency, memory = (measured.latency, measured.memory) if measured else (None, None)
+        parity = measured.parity if measured else (artifact.parity if artifact else None)
+        is_chosen = run.chosen is not None and (run.chosen.recipe, run.chosen.format) == (variant.recipe, variant.format)
+        shown.add_row(
+            "→" if is_chosen else "",
+            variant.format,
+            variant.recipe,
+            status_text(variant.status),
+            bytes_text(artifact.size_bytes if artifact else None),
+            bytes_text(artifact.download_bytes if artifact else None),
+            accuracy_text(variant_accuracy(variant)) if labelled else parity_text(parity),
+            duration_text(latency.p50_ns if latency else None),
+            duration_text(latency.p90_ns if latency else None),
+            duration_text(latency.load_ns if latency else None),
+            bytes_text(memory.peak_rss_bytes if memory else None),
+            bytes_text(memory.model_rss_bytes if memory else None),
+            style="bold" if is_chosen else "",
+        )
+    return shown
+
+
+def variant_accuracy(variant: Variant) -> Accuracy | None:
+    """The device's own where it was measured there, else this machine's."""
+    if variant.measurement is not None and variant.measurement.accuracy is not None:
+        return variant.measurement.accuracy
+    return variant.artifact.accuracy if variant.artifact else None
+
+
+def remarks(run: Run) -> list[str]:
+    """Lines below the table: errors, violations, and notes that several variants may share."""
+    lines = []
+    for variant in run.variants:
+        name = f"{variant.format} {variant.recipe}"
+        if variant.error:
+            lines.append(f"{name} {variant.status}: {variant.error}")
+        lines += [f"{name} breaks a limit: {violation.text}" for violation in variant.violations]
+    return lines
+
+
+def short_name(path: str) -> str:
+    return Path(path).name

@@ -1,0 +1,122 @@
+"""A path in, a Model out: recognised, read in a worker, and normalised to the hub."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from edgekit.errors import InputError
+from edgekit.files import sha256_file, sha256_tree
+from edgekit.read import keras, onnx, pt2, savedmodel
+from edgekit.read.source import Source
+from edgekit.records import Model, TensorSpec
+from edgekit.toolchains.jobs import Job, Progress, run
+
+SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE)
+
+Shapes = Mapping[str, Sequence[int]]
+
+NOT_SOURCES = {
+    ".tflite": "is a TFLite file, which edgekit does not read as a source: give the model it was made from, or measure it with `edgekit bench`",
+    ".mlpackage": "is a Core ML package, which edgekit does not read as a source: give the model it was made from",
+    ".mlmodel": "is a Core ML model, which edgekit does not read as a source: give the model it was made from",
+    ".pt": "may hold any pickle, which edgekit never loads: save it with torch.export.save as .pt2, or call edgekit.from_torch",
+    ".pth": "may hold any pickle, which edgekit never loads: save it with torch.export.save as .pt2, or call edgekit.from_torch",
+    ".pkl": "is a pickle, which edgekit never loads: export the model as .onnx, .keras or .pt2",
+}
+
+
+class Spec(BaseModel):
+    """A tensor's description as workers give it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class ReadResult(BaseModel):
+    """What convert/read_onnx gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    inputs: tuple[Spec, ...]
+    outputs: tuple[Spec, ...]
+    notes: tuple[str, ...]
+
+
+def open_model(path: Path, shapes: Shapes, progress: Progress) -> Model:
+    """Read a trained network.
+
+    Args:
+        path: an ONNX, Keras or `.pt2` file, or a SavedModel folder.
+        shapes: input name → the full shape to fix it at; needed where dimensions other than the batch are dynamic.
+
+    Raises:
+        InputError: not a model, a truncated one, or one whose shapes are not fixed; the message says what to give.
+        ConvertError: the framework's own reader failed.
+        SetupError: a toolchain is missing.
+    """
+    source = recognise(path)
+    others = source.other_files(path)
+    options = {"shapes": {name: list(shape) for name, shape in shapes.items()}}
+    raw, raw_notes, raw_options = path, [], options
+    if source.read_verb is not None:
+        framework = run(Job(source.toolchain, source.read_verb, {"model": path}, options), progress)
+        raw, raw_notes = framework.folder / "raw.onnx", framework.result["notes"]
+    outcome = run(Job("convert", "read_onnx", {"model": raw, **others}, raw_options), progress)
+    found = ReadResult.model_validate(outcome.result)
+    hub = outcome.folder / "hub.onnx"
+    return Model(
+        path=path.absolute(),
+        source=source.name,
+        sha256=content_digest(path, others),
+        hub=hub,
+        hub_sha256=sha256_file(hub),
+        inputs=tuple(tensor_spec(spec) for spec in found.inputs),
+        outputs=tuple(tensor_spec(spec) for spec in found.outputs),
+        notes=(*raw_notes, *found.notes),
+    )
+
+
+def recognise(path: Path) -> Source:
+    """The kind of model at a path.
+
+    Raises:
+        InputError: nothing there, or nothing that edgekit reads.
+    """
+    if not path.exists():
+        raise InputError(f"there is no file {path}: check the path")
+    if words := NOT_SOURCES.get(path.suffix.lower()):
+        raise InputError(f"{path} {words}")
+    for source in SOURCES:
+        if source.recognises(path):
+            return source
+    kind = "folder without saved_model.pb" if path.is_dir() else "file of an unknown kind"
+    raise InputError(f"{path} is a {kind}: give .onnx, .keras, .h5, .hdf5, .pt2 or a SavedModel folder")
+
+
+def source_of(model: Model) -> Source:
+    """The kind of an opened model."""
+    return next(source for source in SOURCES if source.name == model.source)
+
+
+def content_digest(path: Path, others: Mapping[str, Path]) -> str:
+    """SHA-256 of the model; with external files, of all their names and digests together."""
+    own = sha256_tree(path)
+    if not others:
+        return own
+    lines = [own, *(f"{name}\0{sha256_file(file)}" for name, file in sorted(others.items()))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def tensor_spec(spec: Spec) -> TensorSpec:
+    return TensorSpec(spec.name, spec.dtype, spec.shape)
+
+
+def spec_json(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+    """Tensor descriptions as workers and agents take them."""
+    return [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in specs]

@@ -1,0 +1,98 @@
+"""An artifact's file and the source model's outputs in, parity and accuracy out: judged before anything is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from edgekit.errors import ConvertError
+from edgekit.hub.parity import BOUNDS, judge
+from edgekit.model import spec_json
+from edgekit.records import Accuracy, Model, Parity, Samples
+from edgekit.samples import Reference
+from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.write.format import Format
+
+
+class ParityResult(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    max_abs: float
+    max_rel: float
+    cosine: float
+    sqnr_db: float
+    top1_agreement: float | None
+    has_nan: bool
+    all_zero: bool
+    n: int
+
+
+class AccuracyResult(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    metric: str
+    value: float
+    baseline: float
+    n: int
+
+
+class VerifyResult(BaseModel):
+    """What convert/verify gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    parity: ParityResult
+    accuracy: AccuracyResult | None
+    boundary: str | None
+    delegate: str
+    first_wrong: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What checking one file on this machine found; `wrong` is one sentence, or None if the file is right."""
+
+    parity: Parity
+    accuracy: Accuracy | None
+    delegate: str
+    wrong: str | None
+    outputs: Path
+    """The file's outputs on this machine, as a folder of tensors."""
+
+
+def verify(file: Path, fmt: Format, recipe: str, model: Model, samples: Samples, reference: Reference, progress: Progress) -> Verdict:
+    """Run a file on this machine on all evaluation samples and compare with the source's own outputs.
+
+    Raises:
+        ConvertError: the runtime could not load or run the file.
+    """
+    inputs = {"artifact": file, "samples": samples.evaluation, "reference": reference.folder, "hub": model.hub}
+    if samples.labels is not None:
+        inputs["labels"] = samples.labels
+    options = {"format": fmt.name, "recipe": recipe, "inputs": spec_json(model.inputs), "outputs": spec_json(model.outputs)}
+    outcome = run(Job(fmt.toolchain, "verify", inputs, options), progress)
+    found = VerifyResult.model_validate(outcome.result)
+    parity = Parity(**found.parity.model_dump())
+    accuracy = Accuracy(**found.accuracy.model_dump()) if found.accuracy else None
+    return Verdict(parity, accuracy, found.delegate, wrong(found, recipe), outcome.folder / "outputs")
+
+
+def wrong(found: VerifyResult, recipe: str) -> str | None:
+    """What is wrong with a file, in one sentence, or None."""
+    if found.boundary is not None:
+        return found.boundary
+    words = judge(found.parity.model_dump(), recipe)
+    if words is None or found.first_wrong is None:
+        return words
+    where = ", ".join(f"{key} {value}" for key, value in found.first_wrong.items())
+    return f"{words}; first wrong: {where}"
+
+
+def require_known(recipe: str) -> None:
+    """Every recipe has a row in the table of bounds, so that nothing is passed unjudged.
+
+    Raises:
+        ConvertError: it has none.
+    """
+    if recipe not in BOUNDS:
+        raise ConvertError(f"recipe {recipe!r} has no bounds to be judged by: use one of {', '.join(BOUNDS)}")

@@ -1,0 +1,27 @@
+"""Core ML packages: written by onnx2coreml, compressed by coremltools, verified by evaluating their MIL program."""
+
+from __future__ import annotations
+
+from edgekit.write.format import Format, Steps
+
+FORMAT = Format(
+    name="coreml",
+    title="Core ML",
+    suffix=".mlpackage",
+    toolchain="convert",
+    write_verb="write_coreml",
+    quantize_verb="quantize_coreml",
+    recipes={
+        "fp32": Steps({"precision": "fp32"}),
+        "fp16": Steps({"precision": "fp16"}),
+        # Activations stay float16: with float32 ones, the Neural Engine would not take the model.
+        "w8": Steps({"precision": "fp16"}, quantize="w8"),
+    },
+    refusals={
+        "w8d": "Core ML has no activations quantized at run time: use w8",
+        "w8a8": "quantizing the activations of a Core ML file is not supported by this version: use w8",
+    },
+    write_tools=("onnx2coreml", "coremltools"),
+    quantize_tools=("coremltools",),
+    verify_tools=("coremltools", "onnxruntime"),
+)

@@ -1,0 +1,19 @@
+"""TFLite: written by onnx2tf, quantized by litert-quantizer, verified in LiteRT."""
+
+from __future__ import annotations
+
+from edgekit.write.format import Format, Steps
+
+FORMAT = Format(
+    name="tflite",
+    title="TFLite",
+    suffix=".tflite",
+    toolchain="convert",
+    write_verb="write_tflite",
+    quantize_verb="quantize_tflite",
+    recipes={"fp32": Steps(), **{name: Steps(quantize=name) for name in ("fp16", "w8", "w8d", "w8a8")}},
+    refusals={},
+    write_tools=("onnx2tf", "onnx"),
+    quantize_tools=("litert-quantizer",),
+    verify_tools=("ai-edge-litert",),
+)

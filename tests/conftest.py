@@ -1,0 +1,41 @@
+"""Fixtures for all tests: a private data folder, the shared cache of toolchains, and what to do where a part is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import SetupError
+from edgekit.toolchains.catalog import names, toolchain
+
+
+def missing(what: str, cure: str) -> None:
+    """Skip on a laptop, fail in CI: a part that a test needs is not here."""
+    words = f"{what} is missing: {cure}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(words)
+    pytest.skip(words)
+
+
+@pytest.fixture(autouse=True)
+def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test writes to the user's store or reads the user's lab."""
+    monkeypatch.setenv("EDGEKIT_DATA_DIR", str(tmp_path / "edgekit-data"))
+    monkeypatch.setenv("EDGEKIT_CONFIG_DIR", str(tmp_path / "edgekit-config"))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def toolchains_are_there(request: pytest.FixtureRequest) -> None:
+    """Tests marked `toolchain` need the three environments."""
+    if request.node.get_closest_marker("toolchain") is None:
+        return
+    for name in names():
+        try:
+            there = toolchain(name).installed
+        except SetupError:
+            there = False
+        if not there:
+            missing(f"toolchain {name!r}", "run `edgekit toolchains install --all`")
