@@ -9,7 +9,7 @@ import click
 from edgekit.cli import needs, show
 from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from
 from edgekit.cli.say import as_json, err, may_install, out, print_json, working
-from edgekit.convert import convert, open_source
+from edgekit.verbs.convert import convert, open_source
 from edgekit.model import recognise
 
 

@@ -1,0 +1,48 @@
+"""`edgekit --help`: wall-clock time and peak memory; and edgekit's own peak memory while it converts a model.
+
+    python benchmarks/startup.py [MODEL]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+EDGEKIT = Path(sys.executable).parent / "edgekit"
+
+
+def run(argv: list[str]) -> tuple[float, int]:
+    """Seconds, and peak resident bytes of the process itself (not of its children)."""
+    started = time.perf_counter()
+    pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)])
+    _, status, usage = os.wait4(pid, 0)
+    if status != 0:
+        sys.exit(f"{argv} ended with {os.waitstatus_to_exitcode(status)}")
+    return time.perf_counter() - started, usage.ru_maxrss * 1024
+
+
+def main(model: str | None) -> None:
+    runs = [run([str(EDGEKIT), "--help"]) for _ in range(20)]
+    seconds = np.asarray([s for s, _ in runs])
+    picks = np.random.default_rng(0).integers(0, len(seconds), (10_000, len(seconds)))
+    low, high = np.percentile(np.median(seconds[picks], axis=1), [2.5, 97.5])
+    bare = np.median([run([sys.executable, "-c", "import click"])[0] for _ in range(20)])
+    verdict = "met" if high <= 0.15 else "missed" if low > 0.15 else "inconclusive"
+    print(f"edgekit --help: {np.median(seconds):.3f} s [{low:.3f}, {high:.3f}], bar 0.15 {verdict}; bare interpreter with click {bare:.3f} s")
+    peak = max(b for _, b in runs) / 1e6
+    print(f"edgekit --help: peak {peak:.1f} MB, bar 35 {'met' if peak <= 35 else 'missed'}")
+    if model is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            _, peak_bytes = run([str(EDGEKIT), "convert", model, "--to", "all", "-o", scratch])
+        print(f"edgekit convert {Path(model).name}: own process peaks at {peak_bytes / 1e6:.0f} MB, bar 150 {'met' if peak_bytes <= 150e6 else 'missed'}")
+
+
+if __name__ == "__main__":
+    subprocess.run([EDGEKIT, "--help"], capture_output=True, check=True)
+    main(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -1,0 +1,175 @@
+"""A Model, recipes and formats in, verified Artifacts out; one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import ConvertError, InputError
+from edgekit.files import copy, download_bytes, sha256_tree, size_bytes, write_text
+from edgekit.model import Shapes, open_model
+from edgekit.recipe import Recipe
+from edgekit.records import Artifact, Model, Samples, Variant
+from edgekit.records_json import to_json
+from edgekit.samples import Reference, prepare, reference
+from edgekit.toolchains.catalog import toolchain
+from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.verify import require_known, verify
+from edgekit.write.format import Format
+
+OnVariant = Callable[[Variant], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Model with the samples and the reference outputs that all its artifacts are checked against."""
+
+    model: Model
+    samples: Samples
+    reference: Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What `convert` gives: where it started from, and what became of every (recipe, format)."""
+
+    source: Source
+    variants: tuple[Variant, ...]
+
+
+def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence[Recipe], formats: Sequence[Format], progress: Progress) -> Source:
+    """Read the model and the data, and run the model in its own framework.
+
+    Raises:
+        InputError: nothing asked for can be tried: each format refuses each recipe, or calibration data is missing.
+    """
+    refuse_hopeless(recipes, formats, has_data=data is not None)
+    model = open_model(path, shapes, progress)
+    samples = prepare(model, data, any(recipe.needs_calibration for recipe in recipes), progress)
+    return Source(model, samples, reference(model, samples, progress))
+
+
+def convert(source: Source, recipes: Sequence[Recipe], formats: Sequence[Format], out: Path, progress: Progress, on_variant: OnVariant) -> Conversion:
+    """Write every recipe in every format to `out` as `<model>.<recipe>.<suffix>`, each with its lineage beside it."""
+    variants = []
+    for fmt in formats:
+        for recipe in recipes:
+            variant = attempt(source, recipe, fmt, out, lambda text, fraction, _r=recipe, _f=fmt: progress(f"{_f.name} {_r.name}: {text}", fraction))
+            on_variant(variant)
+            variants.append(variant)
+    return Conversion(source, tuple(variants))
+
+
+def attempt(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Progress) -> Variant:
+    """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe."""
+    refusal = refusal_of(recipe, fmt, has_data=source.samples.calibration is not None)
+    if refusal is not None:
+        return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
+    try:
+        artifact, words = make(source, recipe, fmt, out, progress)
+    except ConvertError as exc:
+        return Variant(recipe.name, fmt.name, "failed", str(exc), None, None)
+    if words is not None:
+        return Variant(recipe.name, fmt.name, "failed", words, artifact, None)
+    return Variant(recipe.name, fmt.name, "ok", None, artifact, None)
+
+
+def make(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Progress) -> tuple[Artifact, str | None]:
+    """Write, quantize, verify and deliver one file; the words say what is wrong with it, if anything is.
+
+    A file that is wrong is not put into `out`; its Artifact then names no path there but keeps the figures.
+
+    Raises:
+        ConvertError: a worker refused or failed.
+    """
+    require_known(recipe.name)
+    model = source.model
+    steps = fmt.recipes[recipe.name]
+    written = run(Job(fmt.toolchain, fmt.write_verb, {"hub": model.hub}, steps.write_options), progress)
+    file = written.folder / f"model{fmt.suffix}"
+    route = list(written.result["route"])
+    notes = [*model.notes, *written.result["notes"]]
+    tools = list(fmt.write_tools)
+    if steps.quantize is not None:
+        inputs = {"float": file}
+        if recipe.needs_calibration and source.samples.calibration is not None:
+            inputs["calibration"] = source.samples.calibration
+        quantized = run(Job(fmt.toolchain, fmt.quantize_verb, inputs, {"recipe": steps.quantize}), progress)
+        file = quantized.folder / f"model{fmt.suffix}"
+        route += quantized.result["route"]
+        notes += quantized.result["notes"]
+        tools += fmt.quantize_tools
+    verdict = verify(file, fmt, recipe.name, model, source.samples, source.reference, progress)
+    final = out / f"{model.path.stem}.{recipe.name}{fmt.suffix}"
+    artifact = Artifact(
+        model_sha256=model.sha256,
+        recipe=recipe.name,
+        format=fmt.name,
+        path=final,
+        sha256=sha256_tree(file),
+        size_bytes=size_bytes(file),
+        download_bytes=download_bytes(file),
+        route=tuple(route),
+        tools=versions(fmt, [*tools, *fmt.verify_tools]),
+        parity=verdict.parity,
+        accuracy=verdict.accuracy,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+    if verdict.wrong is not None:
+        return replace(artifact, path=file), verdict.wrong
+    copy(file, final)
+    write_text(lineage_path(final), json.dumps(lineage(source, artifact), indent=1) + "\n")
+    return artifact, None
+
+
+def lineage_path(artifact: Path) -> Path:
+    """`model.w8a8.tflite` → `model.w8a8.tflite.json`."""
+    return artifact.with_name(artifact.name + ".json")
+
+
+def lineage(source: Source, artifact: Artifact) -> dict[str, Any]:
+    """Where a file comes from: enough to make it again and to check it."""
+    from importlib.metadata import version
+
+    model = source.model
+    return {
+        "schema": "edgekit.lineage/1",
+        "edgekit": version("edgekit-mobile"),
+        "model": {"path": str(model.path), "source": model.source, "sha256": model.sha256, "hub_sha256": model.hub_sha256},
+        "inputs": [to_json(spec) for spec in model.inputs],
+        "outputs": [to_json(spec) for spec in model.outputs],
+        "samples": {"origin": source.samples.origin, "calibration": source.samples.n_calibration, "evaluation": source.samples.n_evaluation},
+        "reference": source.reference.runtime,
+        "artifact": {**to_json(artifact), "path": artifact.path.name},
+    }
+
+
+def versions(fmt: Format, packages: Sequence[str]) -> dict[str, str]:
+    """Package → locked version of the tools that took part."""
+    home = toolchain(fmt.toolchain)
+    return {package: home.version(package) or "not locked" for package in sorted(set(packages))}
+
+
+def refusal_of(recipe: Recipe, fmt: Format, has_data: bool) -> str | None:
+    """Why a format will not be tried with a recipe, or None."""
+    if recipe.name in fmt.refusals:
+        return fmt.refusals[recipe.name]
+    if recipe.name not in fmt.recipes:
+        return f"{fmt.title} does not carry {recipe.name}: use one of {', '.join(fmt.recipes)}"
+    if recipe.needs_calibration and not has_data:
+        return f"{recipe.name} is calibrated on samples: give some with --data"
+    return None
+
+
+def refuse_hopeless(recipes: Sequence[Recipe], formats: Sequence[Format], has_data: bool) -> None:
+    """Refuse before any work where nothing asked for can be made.
+
+    Raises:
+        InputError: with the first reason.
+    """
+    refusals = [refusal_of(recipe, fmt, has_data) for fmt in formats for recipe in recipes]
+    if refusals and all(refusals):
+        raise InputError(f"nothing to make: {refusals[0]}")

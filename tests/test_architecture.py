@@ -1,0 +1,91 @@
+"""The shape of the house: imports run one way, the command line starts light, public names are where they are said to be."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgekit
+
+PACKAGE = Path(edgekit.__file__).parent
+
+# A module may import from what stands before it, and from its own folder.
+ORDER = [
+    "errors", "units", "records", "records_json", "nearest", "places", "files", "hub", "recipe", "profile", "device", "toolchains",
+    "read", "model", "read/from_torch", "samples", "write", "verify", "transport", "deliver", "runtime", "conditions", "statistics",
+    "measure", "doctor", "decide", "store", "release", "verbs", "cli",
+]  # fmt: skip
+
+
+def place(module: str) -> int:
+    """`edgekit.hub.parity` → the place of `hub` in the order; a file named itself goes before its folder."""
+    parts = module.split(".")[1:]
+    name = "/".join(parts)
+    return ORDER.index(name) if name in ORDER else ORDER.index(parts[0])
+
+
+def modules() -> dict[str, Path]:
+    files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+    return {"edgekit." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in files}
+
+
+def is_worker(module: str) -> bool:
+    """`edgekit.toolchains.convert.verify` runs in a toolchain; `edgekit.toolchains.jobs` runs here."""
+    return module.startswith("edgekit.toolchains.") and module.count(".") > 2
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of edgekit that a file imports at run time, anywhere in it."""
+    tree = ast.parse(path.read_text())
+    typing_only = {id(n) for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test) for n in ast.walk(node)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgekit"):
+            module = node.module or ""
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name for name in names if name in modules()} or ({module} if module != "edgekit" else set())
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("edgekit.")}
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_run_one_way(module: str) -> None:
+    folder = module.rpartition(".")[0]
+    for other in imported(modules()[module]):
+        if is_worker(module):
+            assert other.startswith("edgekit.hub"), f"{module} runs in a toolchain and may import edgekit.hub only, not {other}"
+        elif other.rpartition(".")[0] != folder or folder == "edgekit":
+            assert place(other) < place(module), f"{module} imports {other}, which stands after it"
+
+
+def test_targets_import_nothing_of_edgekit() -> None:
+    for path in (PACKAGE.parent / "targets").rglob("*.py"):
+        assert imported(path) == set(), path
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = "import sys, json; sys.argv = ['edgekit', '--help']\nfrom edgekit.cli import main\ntry: main()\nexcept SystemExit: print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    heavy = {"numpy", "onnx", "paramiko", "pydantic", "rich", "sqlalchemy", "torch", "tensorflow", "uv", "platformdirs", "edgekit.store"}
+    assert loaded & heavy == set()
+    assert "deploy" in done.stdout
+
+
+def test_public_names_are_sorted_and_importable() -> None:
+    assert edgekit.__all__ == sorted(edgekit.__all__)
+    for name in edgekit.__all__:
+        assert getattr(edgekit, name).__name__ == name
+
+
+def test_files_stay_short() -> None:
+    long = {str(path.relative_to(PACKAGE)): n for path in PACKAGE.rglob("*.py") if (n := len(path.read_text().splitlines())) > 300}
+    assert long == {}
