@@ -1,0 +1,116 @@
+"""A checked ONNX model in, the hub out: fixed and inferred shapes, one opset, nothing in it that is not needed.
+
+`prepare` comes before a simplifier and `finish` after it. The boundary (names, order, dtypes and shapes of inputs and outputs)
+is the source model's throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+import onnx.inliner
+from onnx import ModelProto
+
+from edgekit.hub.fold import constants_to_initializers, fold, inline_decided_ifs
+from edgekit.hub.graph import DEFAULT_DOMAINS, constants, walk
+from edgekit.hub.opsets import to_one_opset
+from edgekit.hub.order import name_nodes, remove_dead, sort
+from edgekit.hub.rewrite import rewrite
+from edgekit.hub.shapes import check_static, fix_inputs, infer, restore_types
+
+ROUNDS = 20
+"""Folding gives new shapes and these give new constants; real models settle in two to four rounds."""
+
+
+def prepare(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelProto, list[str]]:
+    """Inline functions, fix and infer shapes, fold what is constant, bring to one opset, sort. Returns the model and notes.
+
+    Raises:
+        Refusal: see `shapes` and `order`; or an output's shape stays open.
+    """
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    stored = constants(model.graph)
+    notes = drop_stored_inputs(model)
+    notes += fix_inputs(model, shapes)
+    strip_default_domain(model)
+    sort(model.graph)
+    settle(model)
+    model, more = to_one_opset(model)
+    if more or stored.keys() != constants(model.graph).keys():
+        sort(model.graph)
+        settle(model)
+    remove_dead(model.graph)
+    check_static(model)
+    return model, notes + more
+
+
+def settle(model: ModelProto) -> None:
+    """Infer and fold until nothing changes."""
+    for _ in range(ROUNDS):
+        constants_to_initializers(model)
+        infer(model)
+        changed = fold(model)
+        if inline_decided_ifs(model):
+            sort(model.graph)
+            changed = True
+        if not changed:
+            break
+    restore_types(model, constants(model.graph))
+
+
+def finish(model: ModelProto, boundary: ModelProto) -> ModelProto:
+    """Rewrite into the hub's normal form, with the inputs and outputs of `boundary`.
+
+    Raises:
+        Refusal: an output was lost or changed on the way.
+    """
+    declare(model, boundary)
+    sort(model.graph)
+    settle(model)
+    if rewrite(model):
+        sort(model.graph)
+        settle(model)
+    remove_dead(model.graph)
+    name_nodes(model.graph)
+    declare(model, boundary)
+    check_static(model)
+    model.producer_name, model.producer_version, model.doc_string = "edgekit", "", ""
+    for node in walk(model.graph.node):
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del model.metadata_props[:]
+    return model
+
+
+def declare(model: ModelProto, boundary: ModelProto) -> None:
+    """Give the model the inputs and outputs of another, in its order."""
+    for mine, theirs in ((model.graph.input, boundary.graph.input), (model.graph.output, boundary.graph.output)):
+        copies = list(theirs)
+        del mine[:]
+        mine.extend(copies)
+
+
+def drop_stored_inputs(model: ModelProto) -> list[str]:
+    """Inputs that have a stored default are constants of the model: take them from the inputs, with a note where that is a choice."""
+    stored = constants(model.graph)
+    chosen = [value.name for value in model.graph.input if value.name in stored]
+    kept = [value for value in model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    if model.ir_version < 4:  # every initializer had to be listed
+        model.ir_version = 4
+        return []
+    return [f"input {name!r} has a default in the model and is fixed at it" for name in chosen]
+
+
+def strip_default_domain(model: ModelProto) -> None:
+    """Write the default operator set as '' everywhere, and forget operator sets that no node uses."""
+    used = set()
+    for node in walk(model.graph.node):
+        node.domain = "" if node.domain in DEFAULT_DOMAINS else node.domain
+        used.add(node.domain)
+    kept = {("" if entry.domain in DEFAULT_DOMAINS else entry.domain): entry.version for entry in model.opset_import}
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in kept.items() if domain in used or domain == "")

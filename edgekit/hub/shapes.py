@@ -1,0 +1,170 @@
+"""A model and `--shape` values in, the model with every shape fixed and inferred out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+import onnx
+from onnx import ModelProto, TensorProto, ValueInfoProto
+
+from edgekit.hub.graph import Refusal, dims, makers, static_shape, static_shapes, title
+
+LARGE_BYTES = 4096
+"""Stored tensors above it are weights: shape inference reads the values of small ones only (axes, shapes, pads)."""
+
+USUAL_SIZE = {3: 224, 4: 224, 5: 112}
+"""What the example in a message uses for an open axis, by rank: image sizes; else 128."""
+
+
+def skeleton(model: ModelProto) -> ModelProto:
+    """The model with its large tensors turned into inputs: all that checking and inference look at, without copying the weights."""
+    thin = ModelProto()
+    thin.ir_version = max(model.ir_version, 4)  # before 4 each initializer has to be an input too
+    thin.opset_import.extend(model.opset_import)
+    thin.functions.extend(model.functions)
+    graph = thin.graph
+    graph.name = model.graph.name or "graph"
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(model.graph.value_info)
+    graph.sparse_initializer.extend(model.graph.sparse_initializer)
+    declared = {value.name for value in graph.input}
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() <= LARGE_BYTES:
+            graph.initializer.append(tensor)
+        elif tensor.name not in declared:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return thin
+
+
+def infer(model: ModelProto) -> None:
+    """Give every tensor its shape and type, as far as they follow from the inputs.
+
+    Raises:
+        Refusal: shapes or types of the graph contradict each other.
+    """
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton(model), check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as exc:
+        words = " ".join(str(exc).split())[:300]
+        raise Refusal(f"the shapes of the model do not fit together ({words}): check --shape, or export the model again") from exc
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(inferred.graph.value_info)
+    outputs = list(inferred.graph.output)
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+
+
+def fix_inputs(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Fix the shape of every input: as `shapes` says, an open first axis at 1, and return notes of what was chosen.
+
+    Open axes that share a name share their size. Shapes noted inside the graph are dropped, to be inferred anew.
+
+    Raises:
+        Refusal: `shapes` names an input that is not there, contradicts the model, or leaves an axis open.
+    """
+    inputs = {value.name: value for value in model.graph.input}
+    for name in shapes:
+        if name not in inputs:
+            near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.0)
+            raise Refusal(f"--shape {name}=… names no input of the model: did you mean {near[0]!r}? The inputs are {listed(inputs.values())}")
+    named: dict[str, int] = {}
+    for name, wanted in shapes.items():
+        check_wanted(inputs[name], wanted)
+        for axis, size in zip(dims(inputs[name]) or [], wanted, strict=False):
+            if isinstance(axis, str) and named.setdefault(axis, size) != size:
+                raise Refusal(f"--shape gives axis {axis!r} as {named[axis]} and as {size}: give it one size in every input that has it")
+    notes = []
+    for value in model.graph.input:
+        found = dims(value)
+        if value.name in shapes:
+            fixed = list(shapes[value.name])
+        elif found is None:
+            raise Refusal(f"input {value.name!r} has no shape at all: give it, such as --shape {value.name}=1x3x224x224")
+        else:
+            fixed = fill(value.name, found, named)
+            if fixed != found and not isinstance(found[0], int) and found[0] not in named:
+                notes.append(f"the first axis of input {value.name!r} was open and is fixed at 1")
+        del value.type.tensor_type.shape.dim[:]
+        for size in fixed:
+            value.type.tensor_type.shape.dim.add().dim_value = size
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    return notes
+
+
+def check_wanted(value: ValueInfoProto, wanted: Sequence[int]) -> None:
+    """Refuse a `--shape` that has another rank than the input, contradicts a fixed axis, or is not positive."""
+    found = dims(value)
+    given = f"--shape {value.name}={written(wanted)}"
+    if any(size < 1 for size in wanted):
+        raise Refusal(f"{given} has an axis below 1: every axis needs at least one element")
+    if found is None:
+        return
+    if len(found) != len(wanted):
+        raise Refusal(f"{given} has {len(wanted)} axes, and input {value.name!r} has {len(found)} ({written(found)}): give all {len(found)}")
+    for axis, (size, want) in enumerate(zip(found, wanted, strict=True)):
+        if isinstance(size, int) and size != want:
+            raise Refusal(f"{given} contradicts the model, where axis {axis} of {value.name!r} is fixed at {size} ({written(found)}): give {size} there")
+
+
+def fill(name: str, found: list[int | str | None], named: Mapping[str, int]) -> list[int]:
+    """Fixed sizes for an input's axes: the first, if open, is 1.
+
+    Raises:
+        Refusal: another axis is open; the message holds the `--shape` to give.
+    """
+    fixed: list[int] = []
+    example: list[int] = []
+    still_open = False
+    for axis, size in enumerate(found):
+        known = size if isinstance(size, int) else named.get(size) if size else None
+        if known is None and axis == 0:
+            known = 1
+        still_open |= known is None
+        example.append(USUAL_SIZE.get(len(found), 128) if known is None else known)
+        fixed.append(known or 0)
+    if still_open:
+        raise Refusal(
+            f"input {name!r} has the open shape {written(found)}, and mobile formats need a fixed one: give it, such as --shape {name}={written(example)}"
+        )
+    return fixed
+
+
+def check_static(model: ModelProto) -> None:
+    """Refuse a graph in which a tensor's shape is known only when it runs.
+
+    Raises:
+        Refusal: names the first such node.
+    """
+    fixed = static_shapes(model.graph)
+    for node in model.graph.node:
+        for name in node.output:
+            if name and name not in fixed:
+                message = f"node {title(node)!r} ({node.op_type}) gives {name!r}, whose shape is known only when the model runs"
+                raise Refusal(f"{message}: mobile formats need fixed shapes, so export the model without it", kind="convert", op=node.op_type, node=title(node))
+    made = makers(model.graph)
+    for output in model.graph.output:
+        if static_shape(output) is None and output.name not in made:
+            raise Refusal(f"output {output.name!r} is given by no node: export the model again")
+
+
+def restore_types(model: ModelProto, stored: Mapping[str, TensorProto]) -> None:
+    """Declare stored tensors that are outputs themselves, which inference leaves without a shape."""
+    for output in model.graph.output:
+        tensor = stored.get(output.name)
+        if tensor is not None:
+            output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, tensor.data_type, tensor.dims))
+
+
+def written(shape: Sequence[int | str | None]) -> str:
+    """`1x3x224x224`, open axes by their name or `?`."""
+    return "x".join("?" if size is None else str(size) for size in shape)
+
+
+def listed(values: Iterable[ValueInfoProto]) -> str:
+    """`a (1x3x224x224), b (1x10)`."""
+    return ", ".join(f"{value.name} ({written(dims(value) or [])})" for value in values)

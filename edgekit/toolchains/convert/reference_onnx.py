@@ -1,0 +1,43 @@
+"""The user's own ONNX model and samples in, its outputs by ONNX Runtime without graph optimisations out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+if TYPE_CHECKING:
+    from edgekit.toolchains.worker import Job
+
+ERRORS = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NotImplemented, ort.RuntimeException, RuntimeError, ValueError)
+"""ONNX Runtime's exceptions have no base of their own."""
+
+
+def run(job: Job) -> dict[str, Any]:
+    """`model` (.onnx), `samples` (tensor folder) → `out/*.npy`, one array [n, *shape] for each output; `runtime`, `version`.
+
+    One session on one thread runs sample by sample, as a device does.
+    """
+    names = [spec["name"] for spec in job.options["inputs"]]
+    wanted = [spec["name"] for spec in job.options["outputs"]]
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    samples = [np.load(job.inputs["samples"] / f"{index}.npy", mmap_mode="r") for index in range(len(names))]
+    n = len(samples[0]) if samples else 1
+    try:
+        session = onnxruntime.InferenceSession(str(job.inputs["model"]), options, providers=["CPUExecutionProvider"])
+        declared = {value.name for value in session.get_inputs()}
+        outputs: list[list[Any]] = []
+        for index in range(n):
+            feed = {name: array[index] for name, array in zip(names, samples, strict=True) if name in declared}
+            outputs.append(session.run(wanted, feed))
+            job.progress("running the source model", (index + 1) / n)
+    except ERRORS as exc:
+        job.refuse(f"the model does not run in ONNX Runtime ({' '.join(str(exc).split())[:300]}): check that it is whole and that --shape fits it")
+    for position in range(len(wanted)):
+        np.save(job.out / f"{position}.npy", np.stack([np.asarray(output[position]) for output in outputs]))
+    return {"runtime": "onnxruntime", "version": onnxruntime.__version__}
