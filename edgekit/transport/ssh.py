@@ -1,0 +1,293 @@
+"""`ssh:[user@]host[:port]` in, one connection to that device out, for a whole run.
+
+Beside the commands one more runs on the device, the guard. It knows the process groups that this connection started and the files
+that are half written, and it ends and removes them when it is told to or when its stdin ends, which is when the connection is gone.
+sshd makes each command the leader of its own session, so the shell that starts it only has to say its process id, on a
+line that also separates what login scripts print from what the command prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from edgekit.errors import DeviceError, InputError, Unreachable
+from edgekit.transport import CONNECT_S
+from edgekit.transport.streams import StreamTransport, last_line, timed_out
+
+if TYPE_CHECKING:
+    import socket
+
+    import paramiko
+
+PACKET_BYTES = 1 << 15  # what one SSH data message carries
+WINDOW_WAIT_S = 0.005  # while the device does not take more input; its window opens without an event
+GRACE_S = 5.0  # after a deadline, for a device that answers nothing at all
+COMMAND_LIMIT_BYTES = 120_000  # Linux takes no single argument above 128 KiB, and a command is one argument of the login shell
+NOISE_LIMIT_BYTES = 1 << 16
+READY = b"\nedgekit-ready "
+
+GUARD = r"""trap "" HUP INT TERM PIPE
+end() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
+alive=
+printf "\nedgekit-ready %s\n" "$$"
+while read -r word what; do
+  case $word in
+    start) alive="$alive $what" ;;
+    done) kept=; for id in $alive; do [ "$id" = "$what" ] || kept="$kept $id"; done; alive=$kept ;;
+    kill) end "$what"; echo "killed $what" ;;
+    expect) set -- "$@" "$what" ;;
+    remove) rm -f -- "$what" ;;
+  esac
+done 2>/dev/null
+for id in $alive; do end "$id"; done 2>/dev/null
+[ $# -eq 0 ] || rm -f -- "$@"
+"""
+# `exec` so that no shell's own echo, test or kill is run in place of the program; a subshell so that a signal becomes 128 + n.
+LAUNCH = r"""printf "\nedgekit-ready %s\n" "$$"; read -r go || exit 143; (exec "$@"); exit"""
+
+
+def connect(address: str, *, timeout_s: float = CONNECT_S) -> SshTransport:
+    """Log in over all hops, and see that commands run there.
+
+    Raises:
+        InputError: the address or the SSH configuration cannot be used.
+        Unreachable: a host is absent or refuses, its key is not the known one, or it does not accept the user's keys.
+        DeviceError: it lets the user in, but runs no commands.
+    """
+    from edgekit.transport import ssh_login
+    from edgekit.transport.ssh_config import hops
+
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its thread prints tracebacks; they come as exceptions too
+    connections: list[paramiko.Transport] = []
+    proxies: list[subprocess.Popen[bytes]] = []
+    way = hops(address)
+    with contextlib.ExitStack() as undo:
+        undo.callback(hang_up, connections, proxies)
+        for hop in way:
+            limit_s = hop.connect_s or timeout_s
+            sock: socket.socket | paramiko.Channel
+            if connections:
+                sock = tunnel(address, connections[-1], hop.host, hop.port, limit_s)
+            elif hop.proxy_command:
+                sock, proxy = ssh_login.through_command(hop.proxy_command)
+                proxies.append(proxy)
+            else:
+                sock = ssh_login.dial(address, hop, limit_s)
+            connections.append(ssh_login.log_in(address, hop, sock, limit_s))
+        transport = SshTransport(address, connections, proxies)
+        transport.start_guard(timeout_s)
+        probe = transport.run(["true"], timeout_s=timeout_s, check=False)
+        if probe.code != 0:
+            raise DeviceError(
+                address, f"lets {way[-1].user} in, but `true` ends with code {probe.code} ({last_line(probe.stderr)}): check that account's login shell"
+            )
+        undo.pop_all()
+    return transport
+
+
+def tunnel(address: str, jump: paramiko.Transport, host: str, port: int, timeout_s: float) -> paramiko.Channel:
+    """A connection from a jump host on to the next one."""
+    import paramiko
+
+    try:
+        return jump.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout_s)
+    except (paramiko.SSHException, EOFError, OSError) as exc:
+        cure = "check that it is switched on and that the jump host allows forwarding (AllowTcpForwarding)"
+        raise Unreachable(address, f"{host} port {port} cannot be reached from the jump host ({exc}): {cure}") from exc
+
+
+def hang_up(connections: list[paramiko.Transport], proxies: list[subprocess.Popen[bytes]]) -> None:
+    """Close the connections, the device's first, and end what a ProxyCommand started."""
+    for connection in reversed(connections):
+        connection.close()
+    for proxy in proxies:
+        proxy.terminate()
+        try:
+            proxy.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            proxy.kill()
+            proxy.wait()
+
+
+class SshTransport(StreamTransport):
+    """An open connection to a device. Calls from several threads are allowed."""
+
+    def __init__(self, address: str, connections: list[paramiko.Transport], proxies: list[subprocess.Popen[bytes]]) -> None:
+        self.address = address
+        self.connections = connections
+        self.proxies = proxies
+        self.guard: paramiko.Channel | None = None
+        self.guard_lock = threading.Lock()
+
+    def start_guard(self, timeout_s: float) -> None:
+        """Start the guard; that it speaks is the first sign that commands run there."""
+        with self.deadline(["sh"], timeout_s, "starting a shell") as deadline:
+            self.guard = self.connections[-1].open_session(timeout=timeout_s)
+            self.guard.settimeout(timeout_s)
+            self.guard.exec_command("exec sh -c " + shlex.quote(GUARD) + " sh")
+            said = b""
+            while READY not in said or not said.endswith(b"\n"):
+                data = self.guard.recv(PACKET_BYTES)
+                if not data or len(said) > NOISE_LIMIT_BYTES or time.monotonic() > deadline:
+                    words = last_line((said + self.guard.recv_stderr(PACKET_BYTES)).decode(errors="replace") if not data else "")
+                    raise DeviceError(self.address, f"lets you in, but runs no commands ({words or 'it says nothing'}): check that account's login shell")
+                said += data
+
+    def stream(
+        self, argv: Sequence[str], *, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], timeout_s: float, doing: str
+    ) -> int:
+        command = "exec sh -c " + shlex.join([LAUNCH, "sh", *argv])
+        if len(command.encode()) > COMMAND_LIMIT_BYTES:
+            raise InputError(f"the command {argv[0]!r} is {len(command)} characters long, more than a device takes: pass what is long through stdin")
+        process = None
+        with self.deadline(argv, timeout_s, doing) as deadline:
+            channel = self.connections[-1].open_session(timeout=timeout_s)
+            try:
+                channel.settimeout(timeout_s)
+                channel.exec_command(command)
+                process, rest = self.process_id(channel, deadline)
+                self.tell(f"start {process}")
+                if rest:
+                    out(rest)
+                exchange(channel, feed, out, err, deadline)
+                code = channel.recv_exit_status()
+                if code != -1:
+                    self.tell(f"done {process}")
+                    process = None
+            finally:
+                if process is not None:
+                    self.kill(process)
+                channel.close()
+        if code == -1:
+            self.connections[-1].join(timeout=0.5)
+            if not self.connections[-1].is_active():
+                raise self.lost(doing)
+            raise DeviceError(self.address, f"the session was ended by the device while {doing}: look into its system log", argv=argv)
+        return code
+
+    def process_id(self, channel: paramiko.Channel, deadline: float) -> tuple[int, bytes]:
+        """Read up to the line that the launching shell says its process id on; returns it, and what came after that line."""
+        said = b"\n"
+        while True:
+            _, marker, after = said.partition(READY)
+            digits, newline, rest = after.partition(b"\n")
+            if marker and newline:
+                return int(digits), rest
+            channel.settimeout(max(deadline - time.monotonic(), 0.001))
+            data = channel.recv(PACKET_BYTES)
+            if not data or len(said) > NOISE_LIMIT_BYTES:
+                raise EOFError
+            said += data
+
+    def tell(self, line: str) -> None:
+        """Say one line to the guard."""
+        assert self.guard is not None
+        with self.guard_lock:
+            self.guard.sendall(f"{line}\n".encode())
+
+    def kill(self, process: int) -> None:
+        """Have a process group killed and wait until it is; a guard that does not answer loses its connection, which does the same."""
+        import paramiko
+
+        assert self.guard is not None
+        try:
+            self.guard.settimeout(GRACE_S)
+            self.tell(f"kill {process}")
+            said = b""
+            with self.guard_lock:
+                while f"killed {process}\n".encode() not in said:
+                    data = self.guard.recv(PACKET_BYTES)
+                    if not data:
+                        raise EOFError
+                    said += data
+        except (OSError, EOFError, paramiko.SSHException):
+            self.close()
+
+    def expect(self, path: str) -> None:
+        with self.deadline([], GRACE_S, "preparing to send a file"):
+            self.tell(f"expect {path}")
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(OSError, EOFError):  # the connection may be what failed; then the guard does it by itself
+            self.tell(f"remove {path}")
+
+    @contextlib.contextmanager
+    def deadline(self, argv: Sequence[str], timeout_s: float, doing: str) -> Iterator[float]:
+        """Map what paramiko raises to our words, and see that nothing outlasts the deadline: yields it, in monotonic seconds."""
+        import paramiko
+
+        overdue = threading.Event()
+
+        def give_up() -> None:
+            overdue.set()
+            self.connections[-1].close()
+
+        watchdog = threading.Timer(timeout_s + GRACE_S, give_up)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield time.monotonic() + timeout_s
+        except TimeoutError as exc:
+            raise timed_out(self.address, argv, doing, timeout_s) from exc
+        except paramiko.ChannelException as exc:
+            raise DeviceError(self.address, f"the SSH server opens no further session ({exc.text}): raise MaxSessions in its sshd_config") from exc
+        except (EOFError, ConnectionError, paramiko.SSHException) as exc:
+            raise timed_out(self.address, argv, doing, timeout_s) if overdue.is_set() else self.lost(doing) from exc
+        except OSError as exc:
+            if exc.errno is not None:  # a file of ours; paramiko's own have no number
+                raise
+            raise timed_out(self.address, argv, doing, timeout_s) if overdue.is_set() else self.lost(doing) from exc
+        finally:
+            watchdog.cancel()
+
+    def lost(self, doing: str) -> Unreachable:
+        return Unreachable(self.address, f"the connection was lost while {doing}: check the device's power and network, then repeat the command")
+
+    def close(self) -> None:
+        hang_up(self.connections, self.proxies)
+
+
+def exchange(channel: paramiko.Channel, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], deadline: float) -> None:
+    """Feed a command and hand on what it writes until both its streams and itself have ended, or the channel is gone.
+
+    Raises:
+        TimeoutError: the deadline has passed.
+    """
+    source = iter(feed)
+    pending, fed = memoryview(b"go\n"), False
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLIN)
+    while True:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        over = channel.exit_status_ready() and (channel.eof_received or channel.closed)
+        idle = True
+        while channel.recv_stderr_ready():
+            err(channel.recv_stderr(PACKET_BYTES))
+            idle = False
+        if channel.recv_ready():
+            out(channel.recv(PACKET_BYTES))
+            idle = False
+        elif over:
+            return
+        if not fed and not channel.exit_status_ready() and channel.send_ready():
+            pending = pending[channel.send(pending[:PACKET_BYTES].tobytes()) :]
+            idle = False
+            if not pending and not (pending := memoryview(next(source, b""))):
+                channel.shutdown_write()
+                fed = True
+        if not idle:
+            continue
+        wait_s = min(deadline - time.monotonic(), 1.0) if fed else WINDOW_WAIT_S
+        if channel.eof_received:
+            channel.status_event.wait(max(wait_s, 0))
+        else:
+            poll.poll(max(wait_s, 0) * 1000)
