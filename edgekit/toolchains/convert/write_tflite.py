@@ -1,0 +1,110 @@
+"""hub.onnx in, model.tflite out: float32, with the hub's own inputs and outputs, by onnx2tf's direct flatbuffer writer.
+
+onnx2tf's stages are called one by one: its command also simplifies again, writes a float16 file that no CPU runs, reports and
+compiles its schema from source, which costs as much as the conversion.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgekit.toolchains.worker import Job
+
+# onnx2tf has no error of its own: an op or attribute that it does not take ends in any of these.
+REFUSALS = (NotImplementedError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
+STATEFUL = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN")
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Write out/model.tflite.
+
+    Refuses a model with an op that onnx2tf does not carry, naming the op and its node.
+    """
+    job.progress("writing TFLite")
+    hub = onnx.load(job.inputs["hub"])
+    notes: list[str] = []
+    try:
+        inputs, outputs = inputs_of(hub), outputs_of(hub)
+        pins = pin(hub)
+        graph = convert(hub)
+        notes += unroll(graph)
+        unpin(graph, pins)
+        settle(graph, inputs, outputs)
+    except BoundaryError as exc:
+        job.refuse(f"cannot write TFLite: {exc}")
+    except REFUSALS as exc:
+        op, node, words = culprit(exc)
+        named = f"the operator {op} (node {node!r})" if op else "this graph"
+        job.refuse(f"TFLite cannot carry {named}: {words}; choose another format, or replace that part of the model", op=op, node=node)
+    refuse_placeholders(job, graph)
+    write(graph, job.out / "model.tflite")
+    return {"route": [f"onnx2tf {version('onnx2tf')}"], "notes": notes}
+
+
+def convert(hub: onnx.ModelProto) -> Any:
+    """The hub as onnx2tf's ModelIR; inputs keep their shapes, custom operators are refused."""
+    from onnx2tf.tflite_builder.core.validation import run_model_ir_validation_pipeline
+    from onnx2tf.tflite_builder.ir import clone_model_ir_with_float32
+    from onnx2tf.tflite_builder.lower_from_onnx2tf import lower_onnx_to_ir
+    from onnx2tf.tflite_builder.preprocess import register_default_preprocess_rules, run_preprocess_pipeline
+
+    register_default_preprocess_rules()
+    hub, _ = run_preprocess_pipeline(onnx_graph=hub)
+    graph = lower_onnx_to_ir(onnx_graph=hub, output_file_name="main", allow_custom_ops=False, transpose_inputs_to_nhwc=False)
+    if any(tensor.dtype == "FLOAT16" for tensor in graph.tensors.values()):
+        graph = clone_model_ir_with_float32(graph)
+    run_model_ir_validation_pipeline(graph)
+    return graph
+
+
+def unroll(graph: Any) -> list[str]:
+    """Write recurrent layers out step by step: TFLite's fused ones keep their state from one call to the next."""
+    found = sorted({op.op_type for op in graph.operators if op.op_type in STATEFUL})
+    if not found:
+        return []
+    from onnx2tf.tflite_builder.split_planner import rewrite_model_ir_unroll_recurrent_ops
+
+    unrolled, _ = rewrite_model_ir_unroll_recurrent_ops(model_ir=graph)
+    graph.operators, graph.tensors = unrolled.operators, unrolled.tensors
+    graph.inputs, graph.outputs = unrolled.inputs, unrolled.outputs
+    return [f"{', '.join(found)} written out step by step, so that no state is kept between calls"]
+
+
+def culprit(exc: Exception) -> tuple[str | None, str | None, str]:
+    """The ONNX op and node that a refusal of onnx2tf names, and its reason."""
+    named = re.search(r"op=(\S+) node=(\S*) .*?message=(.*)", str(exc), re.DOTALL)
+    if named:
+        op, node, words = named.groups()
+        return op, node, words.replace("flatbuffer_direct", "onnx2tf")
+    return None, None, f"onnx2tf says: {type(exc).__name__}: {str(exc)[:300]}"
+
+
+def refuse_placeholders(job: Job, graph: Any) -> None:
+    """Custom operators that stand for an ONNX one are a file that no runtime loads."""
+    for op in graph.operators:
+        if op.op_type == "CUSTOM":
+            name, node = op.onnx_op_type or op.options.get("customCode", "?"), op.onnx_node_name
+            job.refuse(
+                f"TFLite cannot carry the operator {name} (node {node!r}): onnx2tf leaves a placeholder for it that no runtime has; "
+                "choose another format, or replace that part of the model",
+                op=name,
+                node=node,
+            )
+
+
+def write(graph: Any, path: Path) -> None:
+    """Write the file with the signature `serving_default`."""
+    from ai_edge_litert import schema_py_generated
+    from onnx2tf.tflite_builder.model_writer import write_model_file
+
+    graph.description = "edgekit"
+    write_model_file(schema_tflite=vars(schema_py_generated), model_ir=graph, output_tflite_path=str(path))
