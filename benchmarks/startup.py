@@ -1,6 +1,6 @@
 """`edgekit --help`: wall-clock time and peak memory; and edgekit's own peak memory while it converts a model.
 
-    python benchmarks/startup.py [MODEL]
+python benchmarks/startup.py [MODEL]
 """
 
 from __future__ import annotations

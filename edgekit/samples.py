@@ -53,7 +53,7 @@ def prepare(model: Model, data: Path | None, need_calibration: bool, progress: P
     options = {
         "inputs": spec_json(model.inputs),
         "need_calibration": need_calibration and data is not None,
-        "max_labelled": MAX_LABELLED,
+        "max_evaluation": MAX_LABELLED,
         "max_unlabelled": MAX_UNLABELLED,
         "seed": SEED,
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 import click
 
 from edgekit.cli import show
 from edgekit.cli.say import as_json, err, out, print_json, table
 from edgekit.store import open_store
+from edgekit.units import duration_text
 
 
 @click.group("runs")
@@ -22,14 +26,15 @@ def list_command(limit: int, json_wanted: bool) -> None:
     with open_store() as store:
         rows = store.list(limit)
     if json_wanted:
-        print_json("runs", {"runs": [show.summary_json(row) for row in rows]})
+        print_json("runs", {"runs": [asdict(row) for row in rows]})
         return
     if not rows:
         err.print("nothing was measured yet: try `edgekit deploy MODEL --target local`")
         return
-    shown = table("run", "started (UTC)", "model", "device", ("variants", "right"), "chosen")
+    shown = table("run", "started (UTC)", "model", "device", "variants", "chosen", ("p50", "right"))
     for row in rows:
-        shown.add_row(row.id, row.started_utc, show.short_name(row.model_path), row.device_name, str(row.variants), row.chosen or "—")
+        chosen = f"{row.recipe} {row.format}" if row.recipe else "—" if row.finished else "not finished"
+        shown.add_row(row.id, row.started_utc, Path(row.model_path).name, row.device_name, f"{row.ok} of {row.variants} ok", chosen, duration_text(row.p50_ns))
     out.print(shown)
 
 

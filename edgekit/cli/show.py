@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from edgekit.cli.say import status_text, table
+from edgekit.cli.say import out, status_text, table
 from edgekit.records import Accuracy, Artifact, Latency, Memory, Model, Parity, Run, Variant
 from edgekit.units import bytes_text, duration_text
 
@@ -226,5 +227,14 @@ def remarks(run: Run) -> list[str]:
     return lines
 
 
-def short_name(path: str) -> str:
-    return Path(path).name
+def print_run(run: Run) -> None:
+    """A run's heading, its table, what went wrong, and the choice."""
+    where = "emulated processor" if run.emulated else (f"profile {run.profile}" if run.profile else "no profile")
+    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({where})  run {run.id}")
+    out.print(run_table(run))
+    for line in remarks(run):
+        out.print(line, style="dim", markup=False, soft_wrap=True)
+    if run.chosen is not None:
+        out.print(f"[bold green]ship[/bold green] {escape(run.chosen.reason)}", soft_wrap=True)
+    else:
+        out.print("[bold yellow]nothing to ship[/bold yellow]: no variant was measured, right and within the limits", soft_wrap=True)

@@ -34,7 +34,7 @@ class Unusable(Exception):
 def run(job: Job) -> dict[str, Any]:
     """`data` (.npz or .npy, optional), `hub` (optional: bounds random indices) → `calibration/`, `evaluation/`, `labels.npy`.
 
-    Options: `inputs` (specs), `need_calibration`, `max_evaluation`, `seed`. Returns `n_calibration`, `n_evaluation`, `origin`
+    Options: `inputs` (specs), `need_calibration`, `max_evaluation`, `max_unlabelled` (the same without labels), `seed`. Returns `n_calibration`, `n_evaluation`, `origin`
     (a sentence that says where the samples are from and how they were split).
     """
     inputs: list[Spec] = job.options["inputs"]
@@ -53,7 +53,10 @@ def run(job: Job) -> dict[str, Any]:
         labels = check_labels(path.name, found.pop(LABELS)) if LABELS in found else None
         arrays = [fit(path.name, found[spec["name"]], spec) for spec in inputs]
         n = same_length(path.name, inputs, arrays, labels)
-        calibration, evaluation, how = split(path.name, n, sum(a[0].nbytes for a in arrays), wanted, int(job.options["max_evaluation"]), seed)
+        most = int(job.options["max_evaluation"])
+        if labels is None:  # parity needs fewer samples than a metric does
+            most = int(job.options.get("max_unlabelled", most))
+        calibration, evaluation, how = split(path.name, n, sum(a[0].nbytes for a in arrays), wanted, most, seed)
     except Unusable as refusal:
         job.refuse(str(refusal), kind="input")
     if wanted:

@@ -1,0 +1,69 @@
+"""Files appear whole or not at all, and digests are over content."""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import SetupError
+from edgekit.files import copy, disk_errors, download_bytes, sha256_tree, size_bytes, write_text, written_aside
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    final = tmp_path / "a.txt"
+    write_text(final, "old")
+    with pytest.raises(RuntimeError), written_aside(final) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert final.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep/file").write_text("new")
+    final = tmp_path / "final"
+    final.mkdir()
+    (final / "stale").write_text("old")
+    copy(source, final)
+    assert [path.relative_to(final).as_posix() for path in final.rglob("*")] == ["deep", "deep/file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "source"]
+
+
+def test_the_digest_of_a_folder_depends_on_names_and_content_only(tmp_path: Path) -> None:
+    for folder, name, text in (("a", "x", "1"), ("b", "x", "1"), ("c", "y", "1"), ("d", "x", "2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(text)
+    a, b, c, d = (sha256_tree(tmp_path / folder) for folder in "abcd")
+    assert a == b
+    assert len({a, c, d}) == 3
+
+
+def test_download_bytes_is_what_deflate_gives(tmp_path: Path) -> None:
+    content = b"edge" * 100_000
+    (tmp_path / "f").write_bytes(content)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    assert download_bytes(tmp_path / "f") == len(packer.compress(content) + packer.flush())
+    assert size_bytes(tmp_path) == 400_000
+
+
+def test_a_full_disk_is_a_set_up_error_and_leaves_nothing(tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(full)], capture_output=True, text=True)
+    if mounted.returncode != 0:  # not root: the kernel's own full file says the same
+        with pytest.raises(SetupError, match="the disk is full"), disk_errors(full), open("/dev/full", "w") as file:
+            file.write("x")
+        return
+    try:
+        big = tmp_path / "big"
+        big.write_bytes(b"x" * 200_000)
+        with pytest.raises(SetupError, match="the disk is full: free some space and repeat the command"):
+            copy(big, full / "copy")
+        assert list(full.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
