@@ -185,9 +185,7 @@ def timed_out(address: str, argv: Sequence[str], doing: str, timeout_s: float) -
     return DeviceTimeout(address, message, argv=argv)
 
 
-def no_space(address: str, destination: str, needs_bytes: int, has_bytes: int | None) -> DeviceError:
+def no_space(address: str, destination: str, needs_bytes: int | None, has_bytes: int | None) -> DeviceError:
     """The error for a device's full disk."""
-    has = "unknown" if has_bytes is None else bytes_text(has_bytes)
-    return DeviceError(
-        address, f"no space left on the device for {destination} (needs {bytes_text(needs_bytes)}, has {has}): free some there and repeat the command"
-    )
+    figures = ", ".join(f"{word} {bytes_text(count)}" for word, count in (("needs", needs_bytes), ("has", has_bytes)) if count is not None)
+    return DeviceError(address, f"no space left on the device for {destination}{figures and f' ({figures})'}: free some there and repeat the command")
