@@ -1,0 +1,166 @@
+"""What a device needs to run an agent, as files to push: the agent itself, and a site-packages made by uv for its Python.
+
+Both are made once and kept in the cache folder under a name that spells their content; the device needs `python3` and nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgekit.errors import InputError, SetupError
+from edgekit.files import disk_errors, walk, written_aside
+from edgekit.places import cache_dir, search_path
+from edgekit.toolchains.install import uv
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can hold
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RuntimeDescription(Record):
+    """One runtime of a platform: what is installed and what of it is kept (globs below site-packages)."""
+
+    title: str
+    packages: Mapping[str, str]
+    python_packages: Mapping[str, Mapping[str, str]] = {}
+    """Python version → other versions of packages, where the usual ones have no wheels."""
+    keep: tuple[str, ...]
+
+
+class NumpyDescription(Record):
+    versions: Mapping[str, str]
+    """Python version → numpy version."""
+    keep: tuple[str, ...]
+    drop: tuple[str, ...]
+
+
+class PlatformDescription(Record):
+    """`target.toml`."""
+
+    title: str
+    minimum_glibc: str
+    machines: Mapping[str, str]
+    """`machine` of the device → uv's `--python-platform`."""
+    runtimes: Mapping[str, RuntimeDescription]
+    """By format."""
+    numpy: NumpyDescription
+
+    @property
+    def pythons(self) -> tuple[str, ...]:
+        """The device's Python versions that there are packages for."""
+        return tuple(self.numpy.versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A folder of `targets/`."""
+
+    folder: Path
+    description: PlatformDescription
+
+    @property
+    def conditions(self) -> Path:
+        """The script that tells what a device is and how it is; runs alone."""
+        return self.folder / "conditions.py"
+
+
+def platform(name: str = "linux") -> Platform:
+    """A platform by its name, the user's own `./targets` first.
+
+    Raises:
+        SetupError: there is none of that name, or its `target.toml` is wrong.
+    """
+    for parent in search_path("targets"):
+        file = parent / name / "target.toml"
+        if file.exists():
+            try:
+                return Platform(file.parent, PlatformDescription.model_validate(tomllib.loads(file.read_text())))
+            except (tomllib.TOMLDecodeError, ValidationError) as exc:
+                raise SetupError(f"{file} cannot be read: {exc}") from exc
+    raise SetupError(f"there is no platform {name!r}: install edgekit again, or make ./targets/{name}/target.toml")
+
+
+def agent(target: Platform) -> Path:
+    """The platform's agent as one zip, `agent.py` in it as `__main__.py`; same sources, same bytes."""
+    sources = sorted(target.folder.glob("*.py"))
+    digest = hashlib.sha256(b"\0".join(part for source in sources for part in (source.name.encode(), source.read_bytes())))
+    final = cache_dir() / "runtimes" / f"agent-{target.folder.name}-{digest.hexdigest()[:12]}.pyz"
+    if not final.exists():
+        with written_aside(final) as aside, zipfile.ZipFile(aside, "w") as archive:
+            for source in sources:
+                name = "__main__.py" if source.name == "agent.py" else source.name
+                archive.writestr(zipfile.ZipInfo(name, EPOCH), source.read_bytes())
+    return final
+
+
+def site_packages(target: Platform, form: str, machine: str, python: str) -> Path:
+    """The archive (.tar.gz) of a runtime and numpy for a device: `form` is `tflite` or `onnx`, `python` such as `3.11`.
+
+    Raises:
+        InputError: the platform runs no such format.
+        SetupError: the device's machine or Python has no wheels, or uv could not fetch them (network, disk).
+    """
+    requirements, globs = contents(target.description, form, machine, python)
+    key = json.dumps([machine, python, requirements, globs, target.description.machines[machine]])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    final = cache_dir() / "runtimes" / f"{form}-{machine}-python{python}-{digest[:12]}.tar.gz"
+    if final.exists():
+        return final
+    with disk_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".site-", dir=final.parent))
+    try:
+        wheels = ["--python-platform", target.description.machines[machine], "--python-version", python, "--only-binary", ":all:"]
+        uv("pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode", *wheels, "--target", str(scratch), *requirements)
+        with written_aside(final) as aside, aside.open("wb") as file:
+            pack(scratch, globs, file)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return final
+
+
+def contents(description: PlatformDescription, form: str, machine: str, python: str) -> tuple[list[str], tuple[tuple[str, ...], ...]]:
+    """What is installed (`numpy==2.4.6`), and the globs (keep, drop) of what stays of it."""
+    if form not in description.runtimes:
+        raise InputError(f"{description.title} has no runtime for {form}: convert to one of {', '.join(description.runtimes)}")
+    if machine not in description.machines:
+        raise SetupError(f"there are no wheels for a {machine} device: use one of {', '.join(description.machines)}, with a 64-bit system")
+    if python not in description.pythons:
+        raise SetupError(f"there are no wheels for Python {python} on the device: install one of {', '.join(description.pythons)} there")
+    runtime = description.runtimes[form]
+    versions = {"numpy": description.numpy.versions[python], **runtime.packages, **runtime.python_packages.get(python, {})}
+    return [f"{name}=={version}" for name, version in sorted(versions.items())], (runtime.keep + description.numpy.keep, description.numpy.drop)
+
+
+def pack(folder: Path, globs: tuple[tuple[str, ...], ...], file: IO[bytes]) -> None:
+    """Write the files that are kept as tar.gz, in a fixed order, without times or owners: same files, same bytes."""
+    with gzip.GzipFile("", "wb", 6, file, mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in kept(folder, *globs):
+            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            entry.size = path.stat().st_size
+            entry.mode = 0o644
+            with path.open("rb") as content:
+                archive.addfile(entry, content)
+
+
+def kept(folder: Path, keep: tuple[str, ...], drop: tuple[str, ...]) -> Iterator[Path]:
+    for path in walk(folder):
+        name = path.relative_to(folder).as_posix()
+        if any(fnmatchcase(name, glob) for glob in keep) and not any(fnmatchcase(name, glob) for glob in drop):
+            yield path
