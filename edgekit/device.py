@@ -182,7 +182,7 @@ def match_profile(identity: Mapping[str, str]) -> Profile | None:
     """The profile whose rules a device fulfils by what it tells; of several, the one with the most rules.
 
     Args:
-        identity: `model` (of the device tree), `arch` (`uname -m`), `ram_bytes` (MemTotal), `android_model`,
+        identity: `model` (of the device tree), `machine` (`uname -m`), `memory_kb` (MemTotal), `android_model`,
             `android_soc`; other keys are ignored, and a rule about a key that is missing does not hold.
     """
     fitting = [profile for profile in profiles() if profile.match.holds(identity)]

@@ -87,16 +87,17 @@ class Match(Written):
         return len(self.model_dump(exclude_none=True))
 
     def holds(self, identity: Mapping[str, str]) -> bool:
-        """Whether a device that tells `identity` (keys `model`, `arch`, `ram_bytes`, `android_model`, `android_soc`) is of this kind."""
-        exact = (("arch", self.arch), ("android_model", self.android_model), ("android_soc", self.android_soc))
+        """Whether a device is of this kind that tells `identity`: `model`, `machine`, `memory_kb`, `android_model`, `android_soc`."""
+        exact = (("machine", self.arch), ("android_model", self.android_model), ("android_soc", self.android_soc))
         if not self.rules or any(wanted is not None and identity.get(key) != wanted for key, wanted in exact):
             return False
         if self.model_prefix is not None and not identity.get("model", "").startswith(self.model_prefix):
             return False
         if self.ram_bytes_min is None and self.ram_bytes_max is None:
             return True
-        ram = identity.get("ram_bytes", "")
-        return ram.isdecimal() and (self.ram_bytes_min or 0) <= int(ram) <= (self.ram_bytes_max or int(ram))
+        told = identity.get("memory_kb", "")
+        ram_bytes = int(told) * 1024 if told.isdecimal() else -1  # the kernel's kB are of 1024 bytes
+        return (self.ram_bytes_min or 0) <= ram_bytes <= (self.ram_bytes_max or ram_bytes)
 
 
 class Profile(Written):

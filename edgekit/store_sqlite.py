@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import sqlalchemy as sa
 
@@ -83,6 +84,12 @@ class Store:
         self._engine = engine(path)
         with self._transaction() as connection:
             check_version(path, connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing to do: no connection outlives its transaction."""
 
     def begin(self, run: Run) -> None:
         """Note that a run has started, with the variants that it already has."""

@@ -121,25 +121,25 @@ def test_a_lab_entry_with_a_scheme_nobody_knows_is_refused() -> None:
 
 
 def test_what_a_device_tells_picks_its_profile() -> None:
-    board = {"arch": "aarch64", "model": "Raspberry Pi 5 Model B Rev 1.1", "ram_bytes": "8443527168"}
+    board = {"machine": "aarch64", "model": "Raspberry Pi 5 Model B Rev 1.1", "memory_kb": "8245632"}
     for identity, name in (
         (board, "raspberry-pi-5-8gb"),
-        ({"arch": "aarch64", "model": "Raspberry Pi 4 Model B Rev 1.5", "ram_bytes": "3976306688"}, "raspberry-pi-4-4gb"),
-        ({"arch": "x86_64", "hostname": "desk"}, "linux-x86_64"),
-        ({"arch": "aarch64", "android_model": "Pixel 7", "android_soc": "GS201"}, "pixel-7"),
+        ({"machine": "aarch64", "model": "Raspberry Pi 4 Model B Rev 1.5", "memory_kb": "3884096"}, "raspberry-pi-4-4gb"),
+        ({"machine": "x86_64", "hostname": "desk"}, "linux-x86_64"),
+        ({"machine": "aarch64", "android_model": "Pixel 7", "android_soc": "GS201"}, "pixel-7"),
     ):
         profile = match_profile(identity)
         assert profile is not None
         assert profile.name == name
-    assert match_profile(board | {"ram_bytes": "16000000000"}) is None
-    assert match_profile({"arch": "riscv64"}) is None
+    assert match_profile(board | {"memory_kb": "16000000"}) is None
+    assert match_profile({"machine": "riscv64"}) is None
 
 
 def test_of_two_profiles_that_match_the_one_with_more_rules_wins() -> None:
     Path("device_profiles").mkdir()
     text = "name = 'my-desk'\ntitle = 'Mine'\nplatform = 'linux'\nformats = ['onnx']\n[match]\narch = 'x86_64'\nmodel_prefix = 'Desk'\n"
     Path("device_profiles/my-desk.toml").write_text(text, encoding="utf-8")
-    profile = match_profile({"arch": "x86_64", "model": "Desk 3"})
+    profile = match_profile({"machine": "x86_64", "model": "Desk 3"})
     assert profile is not None
     assert profile.name == "my-desk"
 

@@ -83,21 +83,21 @@ def test_a_wrong_profile_is_named_with_its_fault(text: str, fault: str) -> None:
 
 def test_a_match_holds_only_if_every_rule_does() -> None:
     match = Match(model_prefix="Raspberry Pi 5", arch="aarch64", ram_bytes_min=6_000_000_000, ram_bytes_max=9_000_000_000)
-    board = {"model": "Raspberry Pi 5 Model B Rev 1.0", "arch": "aarch64", "ram_bytes": "8443527168", "hostname": "bench"}
+    board = {"model": "Raspberry Pi 5 Model B Rev 1.0", "machine": "aarch64", "memory_kb": "8245632", "hostname": "bench"}
     assert match.holds(board)
     for change in (
         {"model": "Raspberry Pi 4 Model B Rev 1.4"},
-        {"arch": "armv7l"},
-        {"ram_bytes": "4000000000"},
-        {"ram_bytes": "16000000000"},
-        {"ram_bytes": "much"},
+        {"machine": "armv7l"},
+        {"memory_kb": "4000000"},
+        {"memory_kb": "16000000"},
+        {"memory_kb": "much"},
     ):
         assert not match.holds(board | change), change
-    assert not match.holds({key: value for key, value in board.items() if key != "ram_bytes"})
+    assert not match.holds({key: value for key, value in board.items() if key != "memory_kb"})
 
 
 def test_a_profile_without_rules_matches_nothing() -> None:
-    assert not Match().holds({"arch": "x86_64"})
+    assert not Match().holds({"machine": "x86_64"})
 
 
 def test_android_rules_are_exact() -> None:
