@@ -9,6 +9,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgekit.hub.graph import Refusal, array, attribute, constants, opset, output_names, static_shapes, subgraphs, title
+from edgekit.hub.names import rename
 
 KEPT = {"DequantizeLinear", "QuantizeLinear", "RandomNormalLike", "RandomUniformLike", "RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "Dropout"}
 """Never folded: they hold what quantization chose, or draw random numbers."""
@@ -143,17 +144,3 @@ def unbound(branch: GraphProto, node: NodeProto) -> GraphProto:
     for inside, outside in zip(branch.output, node.output, strict=True):
         graph.node.append(onnx.helper.make_node("Identity", [names.get(inside.name, inside.name)], [outside], name=f"{prefix}{outside}"))
     return graph
-
-
-def rename(graph: GraphProto, names: dict[str, str]) -> None:
-    """Rename tensors in a graph and, where they are read from there, in its bodies."""
-    for tensor in graph.initializer:
-        tensor.name = names.get(tensor.name, tensor.name)
-    for output in graph.output:
-        output.name = names.get(output.name, output.name)
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-        for body in subgraphs(node):
-            own = {value.name for value in body.input} | {tensor.name for tensor in body.initializer} | {n for inner in body.node for n in inner.output}
-            rename(body, {old: new for old, new in names.items() if old not in own})

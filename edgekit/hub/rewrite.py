@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edgekit.hub.graph import array, attribute, constants, output_names, readers, set_attribute, static_shapes
+from edgekit.hub.graph import array, attribute, constants, makers, output_names, readers, set_attribute, static_shapes
 
 
 def rewrite(model: ModelProto) -> bool:
     """Apply all rules. Whether anything changed."""
-    rules = (explicit_padding, mean_to_global_pool, matmul_to_gemm, add_into_gemm, reshape_to_flatten)
+    rules = (explicit_padding, mean_through_transpose, mean_to_global_pool, matmul_to_gemm, add_into_gemm, reshape_to_flatten)
     changed = [rule(model) for rule in rules]  # all of them: any() over a generator would stop at the first
     return any(changed)
 
@@ -86,6 +86,37 @@ def drop(model: ModelProto, nodes: list[NodeProto]) -> None:
             del model.graph.node[index]
 
 
+def mean_through_transpose(model: ModelProto) -> bool:
+    """Transpose, then ReduceMean that drops its axes and leaves the others in their order → ReduceMean of what was transposed."""
+    graph = model.graph
+    stored, made, shapes = constants(graph), makers(graph), static_shapes(graph)
+    changed = False
+    for node in graph.node:
+        before = made.get(node.input[0]) if node.op_type == "ReduceMean" else None
+        axes = mean_axes(node, stored)
+        if before is None or before.op_type != "Transpose" or attribute(node, "keepdims", 1) or not axes or before.input[0] not in shapes:
+            continue
+        order = attribute(before, "perm")
+        dropped = {axis % len(order) for axis in axes} if order else set()
+        left = [axis for position, axis in enumerate(order or []) if position not in dropped]
+        if not order or left != sorted(left):
+            continue
+        name = f"{node.output[0]}/axes"
+        graph.initializer.append(numpy_helper.from_array(np.array(sorted(order[axis] for axis in dropped), np.int64), name))
+        node.input[:] = [before.input[0], name]
+        set_attribute(node, "axes", None)
+        changed = True
+    return changed
+
+
+def mean_axes(node: NodeProto, stored: dict[str, TensorProto]) -> list[int] | None:
+    """The axes of a ReduceMean, from its attribute or its stored second input, or None."""
+    if len(node.input) > 1 and node.input[1] in stored:
+        return [int(axis) for axis in array(stored[node.input[1]])]
+    found = attribute(node, "axes")
+    return None if found is None else list(found)
+
+
 def mean_to_global_pool(model: ModelProto) -> bool:
     """ReduceMean over all but the first two axes of an image → GlobalAveragePool, then Flatten where the axes are dropped."""
     graph = model.graph
@@ -95,9 +126,7 @@ def mean_to_global_pool(model: ModelProto) -> bool:
         shape = shapes.get(node.input[0], []) if node.op_type == "ReduceMean" else []
         if len(shape) != 4:
             continue
-        axes = attribute(node, "axes")
-        if len(node.input) > 1 and node.input[1] in stored:
-            axes = array(stored[node.input[1]]).tolist()
+        axes = mean_axes(node, stored)
         if axes is None or sorted(axis % len(shape) for axis in axes) != list(range(2, len(shape))):
             continue
         keep = attribute(node, "keepdims", 1)

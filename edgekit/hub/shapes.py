@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, TensorProto
 
 from edgekit.hub.graph import Refusal, dims, makers, static_shape, static_shapes, title
+
+Dims = Sequence[int | str | None]
+"""A declared shape: int where fixed, str where the axis is named, None where it is open."""
 
 LARGE_BYTES = 4096
 """Stored tensors above it are weights: shape inference reads the values of small ones only (axes, shapes, pads)."""
@@ -58,60 +61,70 @@ def infer(model: ModelProto) -> None:
 
 
 def fix_inputs(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[str]:
-    """Fix the shape of every input: as `shapes` says, an open first axis at 1, and return notes of what was chosen.
-
-    Open axes that share a name share their size. Shapes noted inside the graph are dropped, to be inferred anew.
+    """Fix the shape of every input, and return notes of what was chosen. Shapes noted inside the graph are dropped, to be inferred anew.
 
     Raises:
-        Refusal: `shapes` names an input that is not there, contradicts the model, or leaves an axis open.
+        Refusal: see `choose`.
     """
-    inputs = {value.name: value for value in model.graph.input}
-    for name in shapes:
-        if name not in inputs:
-            near = difflib.get_close_matches(name, inputs, n=1, cutoff=0.0)
-            raise Refusal(f"--shape {name}=… names no input of the model: did you mean {near[0]!r}? The inputs are {listed(inputs.values())}")
-    named: dict[str, int] = {}
-    for name, wanted in shapes.items():
-        check_wanted(inputs[name], wanted)
-        for axis, size in zip(dims(inputs[name]) or [], wanted, strict=False):
-            if isinstance(axis, str) and named.setdefault(axis, size) != size:
-                raise Refusal(f"--shape gives axis {axis!r} as {named[axis]} and as {size}: give it one size in every input that has it")
-    notes = []
+    fixed, notes = choose({value.name: dims(value) for value in model.graph.input}, shapes)
     for value in model.graph.input:
-        found = dims(value)
-        if value.name in shapes:
-            fixed = list(shapes[value.name])
-        elif found is None:
-            raise Refusal(f"input {value.name!r} has no shape at all: give it, such as --shape {value.name}=1x3x224x224")
-        else:
-            fixed = fill(value.name, found, named)
-            if fixed != found and not isinstance(found[0], int) and found[0] not in named:
-                notes.append(f"the first axis of input {value.name!r} was open and is fixed at 1")
-        del value.type.tensor_type.shape.dim[:]
-        for size in fixed:
-            value.type.tensor_type.shape.dim.add().dim_value = size
+        kind = value.type.tensor_type
+        kind.ClearField("shape")
+        kind.shape.SetInParent()
+        for size in fixed[value.name]:
+            kind.shape.dim.add().dim_value = size
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     return notes
 
 
-def check_wanted(value: ValueInfoProto, wanted: Sequence[int]) -> None:
+def choose(declared: Mapping[str, Dims | None], shapes: Mapping[str, Sequence[int]]) -> tuple[dict[str, list[int]], list[str]]:
+    """A fixed shape for every input: as `shapes` says, an open first axis at 1; and notes of what was chosen.
+
+    Open axes that share a name share their size.
+
+    Raises:
+        Refusal: `shapes` names an input that is not there, contradicts the model, or leaves an axis open.
+    """
+    named: dict[str, int] = {}
+    for name, wanted in shapes.items():
+        if name not in declared:
+            near = difflib.get_close_matches(name, declared, n=1, cutoff=0.0)
+            listed = ", ".join(f"{known} ({written(found)})" for known, found in declared.items())
+            raise Refusal(f"--shape {name}=… names no input of the model: did you mean {near[0]!r}? The inputs are {listed}")
+        check_wanted(name, declared[name], wanted)
+        for axis, size in zip(declared[name] or (), wanted, strict=False):
+            if isinstance(axis, str) and named.setdefault(axis, size) != size:
+                raise Refusal(f"--shape gives axis {axis!r} as {named[axis]} and as {size}: give it one size in every input that has it")
+    fixed, notes = {}, []
+    for name, found in declared.items():
+        if name in shapes:
+            fixed[name] = list(shapes[name])
+        elif found is None:
+            raise Refusal(f"input {name!r} has no shape at all: give it, such as --shape {name}=1x3x224x224")
+        else:
+            fixed[name] = fill(name, found, named)
+            if found and not isinstance(found[0], int) and found[0] not in named:
+                notes.append(f"the first axis of input {name!r} was open and is fixed at 1")
+    return fixed, notes
+
+
+def check_wanted(name: str, found: Dims | None, wanted: Sequence[int]) -> None:
     """Refuse a `--shape` that has another rank than the input, contradicts a fixed axis, or is not positive."""
-    found = dims(value)
-    given = f"--shape {value.name}={written(wanted)}"
+    given = f"--shape {name}={written(wanted)}"
     if any(size < 1 for size in wanted):
         raise Refusal(f"{given} has an axis below 1: every axis needs at least one element")
     if found is None:
         return
     if len(found) != len(wanted):
-        raise Refusal(f"{given} has {len(wanted)} axes, and input {value.name!r} has {len(found)} ({written(found)}): give all {len(found)}")
+        raise Refusal(f"{given} has {len(wanted)} axes, and input {name!r} has {len(found)} ({written(found)}): give all {len(found)}")
     for axis, (size, want) in enumerate(zip(found, wanted, strict=True)):
         if isinstance(size, int) and size != want:
-            raise Refusal(f"{given} contradicts the model, where axis {axis} of {value.name!r} is fixed at {size} ({written(found)}): give {size} there")
+            raise Refusal(f"{given} contradicts the model, where axis {axis} of {name!r} is fixed at {size} ({written(found)}): give {size} there")
 
 
-def fill(name: str, found: list[int | str | None], named: Mapping[str, int]) -> list[int]:
+def fill(name: str, found: Dims, named: Mapping[str, int]) -> list[int]:
     """Fixed sizes for an input's axes: the first, if open, is 1.
 
     Raises:
@@ -160,11 +173,8 @@ def restore_types(model: ModelProto, stored: Mapping[str, TensorProto]) -> None:
             output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, tensor.data_type, tensor.dims))
 
 
-def written(shape: Sequence[int | str | None]) -> str:
+def written(shape: Dims | None) -> str:
     """`1x3x224x224`, open axes by their name or `?`."""
-    return "x".join("?" if size is None else str(size) for size in shape)
-
-
-def listed(values: Iterable[ValueInfoProto]) -> str:
-    """`a (1x3x224x224), b (1x10)`."""
-    return ", ".join(f"{value.name} ({written(dims(value) or [])})" for value in values)
+    if shape is None:
+        return "no shape"
+    return "x".join("?" if size is None else str(size) for size in shape) or "a scalar"

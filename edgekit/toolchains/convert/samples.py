@@ -34,8 +34,8 @@ class Unusable(Exception):
 def run(job: Job) -> dict[str, Any]:
     """`data` (.npz or .npy, optional), `hub` (optional: bounds random indices) → `calibration/`, `evaluation/`, `labels.npy`.
 
-    Options: `inputs` (specs), `need_calibration`, `max_evaluation`, `max_unlabelled` (the same without labels), `seed`. Returns `n_calibration`, `n_evaluation`, `origin`
-    (a sentence that says where the samples are from and how they were split).
+    Options: `inputs` (specs), `need_calibration`, `max_evaluation`, `max_unlabelled` (the same without labels), `seed`.
+    Returns `n_calibration`, `n_evaluation`, `origin` (a sentence that says where the samples are from and how they were split).
     """
     inputs: list[Spec] = job.options["inputs"]
     seed = int(job.options.get("seed", 0))

@@ -1,0 +1,60 @@
+"""A Keras file or a SavedModel in, its ONNX graph out, by tf2onnx: boundary and layout as the model has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgekit.hub.graph import Refusal
+from edgekit.hub.names import name_boundary
+from edgekit.hub.shapes import choose
+from edgekit.toolchains.tensorflow.source import Program, load, tf
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edgekit.toolchains.worker import Job
+
+OPSET = 18
+
+
+def run(job: Job) -> dict[str, Any]:
+    """`model` (.keras, .h5, .hdf5, SavedModel folder), option `shapes` → `out/raw.onnx`; `source` and `notes`."""
+    import onnx
+
+    job.progress("loading the model in TensorFlow")
+    program = load(job)
+    try:
+        shapes, notes = choose({name: shape for name, (_, shape) in program.inputs.items()}, job.options.get("shapes", {}))
+    except Refusal as refusal:
+        job.refuse(str(refusal), kind=refusal.kind)
+    job.progress("writing it as ONNX")
+    onnx.save(to_onnx(job, program, shapes), str(job.out / "raw.onnx"))
+    return {"source": program.kind, "notes": notes}
+
+
+def to_onnx(job: Job, program: Program, shapes: dict[str, list[int]]) -> ModelProto:
+    """The program at fixed shapes as ONNX, with its own input and output names."""
+    import onnx
+    import tf2onnx
+
+    position = {f"edgekit_in_{index}": name for index, name in enumerate(program.inputs)}  # TensorFlow alters names that it dislikes
+    signature = [tf.TensorSpec(shapes[name], program.inputs[name][0], name=safe) for safe, name in position.items()]
+    function = tf.function(lambda *flat: [tf.identity(value) for value in program.call(list(flat))], input_signature=signature)
+    try:
+        model: ModelProto = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)[0]
+    except (ValueError, TypeError, KeyError, AssertionError, RuntimeError, NotImplementedError, tf.errors.OpError) as exc:
+        words = " ".join(str(exc).split())[:300]
+        job.refuse(f"tf2onnx cannot write this model ({words}): check --shape, or export the model to ONNX yourself")
+    given = {value.name for value in model.graph.input}
+    names = {}
+    for spec, (safe, name) in zip(signature, position.items(), strict=True):
+        names[next((found for found in (safe, f"{safe}:0") if found in given), safe)] = name
+        if not given.intersection((safe, f"{safe}:0")):  # tf2onnx leaves out inputs that nothing reads
+            elem_type = onnx.helper.np_dtype_to_tensor_dtype(spec.dtype.as_numpy_dtype)
+            model.graph.input.append(onnx.helper.make_tensor_value_info(safe, elem_type, shapes[name]))
+    name_boundary(model, names, program.outputs)
+    order = list(program.inputs)
+    inputs = sorted(model.graph.input, key=lambda value: order.index(value.name))
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model

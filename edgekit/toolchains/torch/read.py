@@ -1,0 +1,37 @@
+"""A PyTorch program (`.pt2`) in, its ONNX graph out: inputs named as the forward's arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgekit.hub.names import name_boundary
+from edgekit.toolchains.torch.source import input_names, load, output_names, torch
+
+if TYPE_CHECKING:
+    from edgekit.toolchains.worker import Job
+
+OPSET = 18
+
+
+def run(job: Job) -> dict[str, Any]:
+    """`model` (.pt2) → `out/raw.onnx`; `source` and `notes`. Open axes stay open: the hub fixes them."""
+    import onnx
+
+    job.progress("loading the program in PyTorch")
+    program = load(job)
+    job.progress("writing it as ONNX")
+    try:
+        exported = torch.onnx.export(program, dynamo=True, external_data=False, opset_version=OPSET, verbose=False)
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as exc:
+        words = " ".join(str(exc.__cause__ or exc).split())[:300]
+        job.refuse(f"PyTorch cannot write this program as ONNX ({words}): replace that operator in the model, or export it to ONNX yourself")
+    model = exported.model_proto
+    names, results = input_names(program), output_names(program)
+    if len(names) != len(model.graph.input) or len(results) != len(model.graph.output):
+        job.refuse(
+            f"the ONNX graph has {len(model.graph.input)} inputs and {len(model.graph.output)} outputs, and the program {len(names)} and {len(results)}: "
+            "let its forward take and give each tensor once"
+        )
+    name_boundary(model, {value.name: name for value, name in zip(model.graph.input, names, strict=True)}, results)
+    onnx.save(model, str(job.out / "raw.onnx"))
+    return {"source": "pt2", "notes": []}
