@@ -1,0 +1,61 @@
+"""A MIL program's operations in, which of them run in float16 out: all but the signal front end of an audio model.
+
+A logarithm that later layers read (a log-spectrogram) turns the relative errors of small values into large absolute ones, and
+those values are differences of large ones: so all that leads to such a logarithm stays float32, and what follows up to the
+next layer with weights. A logarithm at the end of a network (log-probabilities) stays float32 with its neighbours only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+WEIGHTED = {"conv", "conv_transpose", "linear", "matmul", "einsum", "lstm", "gru", "rnn"}
+
+
+def float16_selector() -> Callable[[Any], bool]:
+    """For coremltools' FP16ComputePrecision: whether an operation is made float16. Decided on the first call, for the whole program."""
+    kept: set[Any] | None = None
+
+    def selects(operation: Any) -> bool:
+        nonlocal kept
+        if kept is None:
+            kept = set().union(*(around_logarithm(log) for log in operation.enclosing_block.operations if log.op_type == "log"))
+        return operation not in kept
+
+    return selects
+
+
+def around_logarithm(log: Any) -> set[Any]:
+    """The operations that stay float32 for the sake of this one."""
+    feeds_layers = any(operation.op_type in WEIGHTED for operation in reached([log], readers))
+    before = reached([log], writers if feeds_layers else unweighted(writers))
+    return reached(before, unweighted(readers)) if feeds_layers else reached([log], unweighted(readers)) | before
+
+
+def reached(starts: Iterable[Any], step: Callable[[Any], list[Any]]) -> set[Any]:
+    """The starts and all that repeated steps lead to."""
+    found: set[Any] = set()
+    pending = list(starts)
+    while pending:
+        operation = pending.pop()
+        if operation not in found:
+            found.add(operation)
+            pending += step(operation)
+    return found
+
+
+def writers(operation: Any) -> list[Any]:
+    """The operations whose results it reads, constants apart."""
+    variables = [v for value in operation.inputs.values() for v in (value if isinstance(value, list | tuple) else [value])]
+    return [v.op for v in variables if v is not None and v.op is not None and v.val is None]
+
+
+def readers(operation: Any) -> list[Any]:
+    """The operations that read its results."""
+    return [reader for variable in operation.outputs for reader in variable.child_ops]
+
+
+def unweighted(step: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+    """That step, stopping before layers with weights."""
+    return lambda operation: [near for near in step(operation) if near.op_type not in WEIGHTED]
