@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from edgekit.errors import DeviceError, InputError
+from edgekit.errors import InputError
 from edgekit.transport import CONNECT_S
-from edgekit.transport.streams import StreamTransport, timed_out, words
+from edgekit.transport.streams import StreamTransport, timed_out
 
 PIPE_BYTES = 1 << 16
 POLL_S = 0.05
@@ -42,7 +42,8 @@ class LocalTransport(StreamTransport):
         try:
             process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         except OSError as exc:
-            raise DeviceError(self.address, f"`{words(argv)}` cannot be started: {exc.strerror}; install it or correct its path", argv=argv) from exc
+            err(f"{argv[0]}: {exc.strerror}\n".encode())
+            return 127 if isinstance(exc, FileNotFoundError) else 126  # as a shell says it
         ended = False
         try:
             for name, data in exchange(process, iter(feed), deadline):

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -232,3 +232,21 @@ def config_text(server: Server) -> str:
             "",
         ]
     )
+
+
+def running(words: str) -> bool:
+    """Whether a process (not a zombie) has exactly these words as its command line."""
+    wanted = words.replace(" ", "\0") + "\0"
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdigit() and (folder / "cmdline").read_text(errors="replace") == wanted:
+                return True
+    return False
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Return as soon as it is so; fail the test if it does not become so."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not become so"
+        time.sleep(0.02)
