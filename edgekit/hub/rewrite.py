@@ -92,14 +92,14 @@ def mean_through_transpose(model: ModelProto) -> bool:
     stored, made, shapes = constants(graph), makers(graph), static_shapes(graph)
     changed = False
     for node in graph.node:
-        before = made.get(node.input[0]) if node.op_type == "ReduceMean" else None
-        axes = mean_axes(node, stored)
-        if before is None or before.op_type != "Transpose" or attribute(node, "keepdims", 1) or not axes or before.input[0] not in shapes:
+        before = made.get(node.input[0]) if node.op_type == "ReduceMean" and not attribute(node, "keepdims", 1) else None
+        if before is None or before.op_type != "Transpose" or before.input[0] not in shapes:
             continue
+        axes = mean_axes(node, stored) or []
         order = attribute(before, "perm")
         dropped = {axis % len(order) for axis in axes} if order else set()
         left = [axis for position, axis in enumerate(order or []) if position not in dropped]
-        if not order or left != sorted(left):
+        if not order or not dropped or left != sorted(left):
             continue
         name = f"{node.output[0]}/axes"
         graph.initializer.append(numpy_helper.from_array(np.array(sorted(order[axis] for axis in dropped), np.int64), name))
