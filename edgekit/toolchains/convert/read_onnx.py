@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -13,6 +16,9 @@ from edgekit.hub.normalise import finish, prepare
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
+
+ROUNDS = 5
+"""One fusion makes room for another; real models settle in two."""
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -31,15 +37,32 @@ def run(job: Job) -> dict[str, Any]:
 def simplify(model: ModelProto) -> ModelProto:
     """What onnxslim makes of the model: batch norms, pads and biases fused into convolutions, duplicates merged.
 
-    Shapes and constants are the hub's own work, so that neither sympy nor ONNX Runtime has to run here. Where onnxslim fails, or
-    loses an output, the model stays as it is.
+    Folding and shapes are the hub's own work. Where onnxslim fails, or loses an output, the model stays as it is.
     """
-    import onnxslim
-
-    original = ModelProto()
-    original.CopyFrom(model)
+    optimize = onnxslim_passes()
+    slim = ModelProto()
+    slim.CopyFrom(model)
     try:
-        slim: ModelProto = onnxslim.slim(model, no_shape_infer=True, skip_optimizations=["constant_folding"])
+        for _ in range(ROUNDS):
+            before = [node.op_type for node in slim.graph.node]
+            slim = optimize(slim)
+            if [node.op_type for node in slim.graph.node] == before:
+                break
     except Exception:  # noqa: BLE001  pattern code of another package, optional here: whatever it raises, the model is right without it
-        return original
-    return slim if output_names(slim.graph) == output_names(original.graph) else original
+        return model
+    return slim if output_names(slim.graph) == output_names(model.graph) else model
+
+
+def onnxslim_passes() -> Callable[[ModelProto], ModelProto]:
+    """One round of onnxslim's passes but constant folding, which would start ONNX Runtime.
+
+    onnxslim imports its symbolic shape inference, and with it sympy (0.2 s), even where it is not used: an empty module takes its place.
+    """
+    unused = types.ModuleType("onnxslim.third_party.symbolic_shape_infer")
+    unused.__dict__["SymbolicShapeInference"] = None
+    sys.modules.setdefault(unused.__name__, unused)
+    from onnxslim.core import OptimizationSettings, optimize
+
+    OptimizationSettings.reset(["constant_folding"])
+    passes: Callable[[ModelProto], ModelProto] = optimize
+    return passes
