@@ -67,7 +67,7 @@ def test_the_command_ends_when_a_listener_raises(here: Transport) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         here.run(["sh", "-c", "echo started; sleep 77771"], timeout_s=60, on_line=interrupt)
-    assert not running("sleep 77771")
+    wait_until(lambda: not running("sleep 77771"))
 
 
 def test_a_timeout_ends_the_command_and_its_children(here: Transport) -> None:

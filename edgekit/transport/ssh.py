@@ -224,27 +224,20 @@ class SshTransport(StreamTransport):
         """Map what paramiko raises to our words, and see that nothing outlasts the deadline: yields it, in monotonic seconds."""
         import paramiko
 
-        overdue = threading.Event()
-
-        def give_up() -> None:
-            overdue.set()
-            self.connections[-1].close()
-
-        watchdog = threading.Timer(timeout_s + GRACE_S, give_up)
+        end = time.monotonic() + timeout_s
+        watchdog = threading.Timer(timeout_s + GRACE_S, self.connections[-1].close)
         watchdog.daemon = True
         watchdog.start()
         try:
-            yield time.monotonic() + timeout_s
+            yield end
         except TimeoutError as exc:
             raise timed_out(self.address, argv, doing, timeout_s) from exc
         except paramiko.ChannelException as exc:
             raise DeviceError(self.address, f"the SSH server opens no further session ({exc.text}): raise MaxSessions in its sshd_config") from exc
-        except (EOFError, ConnectionError, paramiko.SSHException) as exc:
-            raise timed_out(self.address, argv, doing, timeout_s) if overdue.is_set() else self.lost(doing) from exc
-        except OSError as exc:
-            if exc.errno is not None:  # a file of ours; paramiko's own have no number
+        except (EOFError, OSError, paramiko.SSHException) as exc:
+            if isinstance(exc, OSError) and exc.errno is not None and not isinstance(exc, ConnectionError):  # a file of ours: paramiko's have no number
                 raise
-            raise timed_out(self.address, argv, doing, timeout_s) if overdue.is_set() else self.lost(doing) from exc
+            raise self.lost(doing) if time.monotonic() < end else timed_out(self.address, argv, doing, timeout_s) from exc
         finally:
             watchdog.cancel()
 
