@@ -96,7 +96,7 @@ def platform(name: str = "linux") -> Platform:
     raise SetupError(f"there is no platform {name!r}: install edgekit again, or make ./targets/{name}/target.toml")
 
 
-def agent(target: Platform) -> Path:
+def agent_archive(target: Platform) -> Path:
     """The platform's agent as one zip, `agent.py` in it as `__main__.py`; same sources, same bytes."""
     sources = sorted(target.folder.glob("*.py"))
     digest = hashlib.sha256(b"\0".join(part for source in sources for part in (source.name.encode(), source.read_bytes())))

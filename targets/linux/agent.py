@@ -9,11 +9,12 @@ two lie in the folder that the job calls `site`. The job:
     artifact      the file; format: tflite | onnx
     site          a folder with site-packages
     inputs        one .npy of [n, *shape] for each input; inputs_spec, outputs_spec: [{name, dtype, shape}]
+    n_samples     how many samples to run; absent: all
     threads       for the operators
     protocol      warm_up_min_s, warm_up_max_s, min_runs, min_s, max_samples
 
 Progress is JSON lines on the original stdout. `latency` writes the outputs of all samples (`0.npy, 1.npy, …`), then
-`result.json` with `"complete": false`, then `samples.i64` (latencies in ns, int64 of this machine's byte order) as it measures, then
+`result.json` with `"complete": false`, then `samples.i64` (latencies in ns, little-endian int64) as it measures, then
 `result.json` whole: an agent that is killed leaves what it had. A refusal is `{"error": {"message", "op"}}`.
 """
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import statistics
 import sys
 import time
@@ -76,7 +78,7 @@ def latency(job: Json, folder: str, say: Say) -> Json:
     attempt(runtime, "loading", runtime.bind, job["inputs_spec"], job["outputs_spec"])
 
     say("running the samples")
-    n, first_ns, kept = len(tensors[0]), 0, []
+    n, first_ns, kept = job.get("n_samples") or len(tensors[0]), 0, []
     for index in range(n):
         runtime.feed(sample(tensors, index))
         start = time.perf_counter_ns()
@@ -171,7 +173,7 @@ def memory(job: Json, folder: str, say: Say) -> Json:
     attempt(runtime, "loading", runtime.load, job["artifact"], job["threads"])
     attempt(runtime, "loading", runtime.bind, job["inputs_spec"], job["outputs_spec"])
     say("measuring memory")
-    for index in range(min(len(tensors[0]), MEMORY_SAMPLES)):
+    for index in range(min(job.get("n_samples") or len(tensors[0]), MEMORY_SAMPLES)):
         runtime.feed(one if index == 0 else sample(tensors, index))
         runtime.outputs(attempt(runtime, "running", runtime.invoke))
     peak = status("VmHWM")
@@ -233,7 +235,8 @@ def main(folder: str) -> None:
         channel.flush()
 
     job = json.load(sys.stdin)
-    os.makedirs(folder, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what the job before this one left
+    os.makedirs(folder)
     sys.path.insert(0, job["site"])
     try:
         result = MODES[job["mode"]](job, folder, say)
