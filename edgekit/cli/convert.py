@@ -9,8 +9,8 @@ import click
 from edgekit.cli import needs, show
 from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from
 from edgekit.cli.say import as_json, err, may_install, out, print_json, working
-from edgekit.verbs.convert import convert, open_source
 from edgekit.model import recognise
+from edgekit.verbs.convert import convert, open_source
 
 
 @click.command("convert")
@@ -41,13 +41,13 @@ def command(
     needs.toolchains(recognise(model_path), formats, install)
     with working(f"reading {model_path.name}") as progress:
         source = open_source(model_path, fixed, data, recipes, formats, progress)
-        done = convert(source, recipes, formats, folder, progress, lambda variant: None)
+        variants = convert(source, recipes, formats, lambda sha256: folder, progress)
     if json_wanted:
-        print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in done.variants]})
+        print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})
     else:
-        out.print(show.conversion_table(done.variants))
-        for variant in done.variants:
+        out.print(show.conversion_table(variants))
+        for variant in variants:
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
         err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
-    return 0 if all(variant.status == "ok" for variant in done.variants) else 4
+    return 0 if all(variant.status == "ok" for variant in variants) else 4

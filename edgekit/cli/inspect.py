@@ -10,9 +10,9 @@ from edgekit.cli import needs
 from edgekit.cli.options import MODEL, shape_option, shapes_from
 from edgekit.cli.say import as_json, err, may_install, out, print_json, table, working
 from edgekit.files import size_bytes
-from edgekit.verbs.inspect import inspect
 from edgekit.model import open_model, recognise
 from edgekit.units import bytes_text, count_text
+from edgekit.verbs.inspect import inspect
 
 
 @click.command("inspect")

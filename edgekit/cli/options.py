@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -12,6 +13,7 @@ from edgekit.recipe import Recipe, parse
 from edgekit.write.format import Format, format_named, formats
 
 MODEL = click.Path(path_type=Path)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help="Fix the shape of an input; repeatable.")
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
@@ -46,3 +48,13 @@ def formats_from(words: str | None, default: Sequence[str]) -> list[Format]:
     if names == ["all"]:
         names = list(formats())
     return [format_named(name) for name in dict.fromkeys(names)]
+
+
+def protocol_option(function: Function) -> Function:
+    """--quick and --full, as `protocol`."""
+    quick = click.option("--quick", "protocol", flag_value="quick", default="quick", help="At least 50 runs and 1 s.  [default]")
+    full = click.option("--full", "protocol", flag_value="full", help="At least 1024 runs and 60 s, in three fresh processes.")
+    return quick(full(function))
+
+
+threads_option = click.option("--threads", type=click.IntRange(1, 64), help="Threads of one inference.  [default: the device's setting, else 1]")

@@ -21,6 +21,8 @@ from edgekit.verify import require_known, verify
 from edgekit.write.format import Format
 
 OnVariant = Callable[[Variant], None]
+Place = Callable[[str], Path]
+"""The folder for a file of a digest: the user's own, or one by content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,6 @@ class Source:
     model: Model
     samples: Samples
     reference: Reference
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """What `convert` gives: where it started from, and what became of every (recipe, format)."""
-
-    source: Source
-    variants: tuple[Variant, ...]
 
 
 def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence[Recipe], formats: Sequence[Format], progress: Progress) -> Source:
@@ -52,24 +46,23 @@ def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence
     return Source(model, samples, reference(model, samples, progress))
 
 
-def convert(source: Source, recipes: Sequence[Recipe], formats: Sequence[Format], out: Path, progress: Progress, on_variant: OnVariant) -> Conversion:
-    """Write every recipe in every format to `out` as `<model>.<recipe>.<suffix>`, each with its lineage beside it."""
+def convert(source: Source, recipes: Sequence[Recipe], formats: Sequence[Format], place: Place, progress: Progress) -> tuple[Variant, ...]:
+    """Write every recipe in every format as `<model>.<recipe>.<suffix>`, each with its lineage beside it; no variant has a measurement."""
     variants = []
     for fmt in formats:
         for recipe in recipes:
-            variant = attempt(source, recipe, fmt, out, lambda text, fraction, _r=recipe, _f=fmt: progress(f"{_f.name} {_r.name}: {text}", fraction))
-            on_variant(variant)
-            variants.append(variant)
-    return Conversion(source, tuple(variants))
+            name = f"{fmt.name} {recipe.name}"
+            variants.append(attempt(source, recipe, fmt, place, lambda text, fraction, _name=name: progress(f"{_name}: {text}", fraction)))
+    return tuple(variants)
 
 
-def attempt(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Progress) -> Variant:
+def attempt(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Progress) -> Variant:
     """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe."""
     refusal = refusal_of(recipe, fmt, has_data=source.samples.calibration is not None)
     if refusal is not None:
         return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
     try:
-        artifact, words = make(source, recipe, fmt, out, progress)
+        artifact, words = make(source, recipe, fmt, place, progress)
     except ConvertError as exc:
         return Variant(recipe.name, fmt.name, "failed", str(exc), None, None)
     if words is not None:
@@ -77,10 +70,10 @@ def attempt(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Pr
     return Variant(recipe.name, fmt.name, "ok", None, artifact, None)
 
 
-def make(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Progress) -> tuple[Artifact, str | None]:
+def make(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Progress) -> tuple[Artifact, str | None]:
     """Write, quantize, verify and deliver one file; the words say what is wrong with it, if anything is.
 
-    A file that is wrong is not put into `out`; its Artifact then names no path there but keeps the figures.
+    A file that is wrong is not delivered: its Artifact keeps the figures and the path in the cache.
 
     Raises:
         ConvertError: a worker refused or failed.
@@ -103,13 +96,14 @@ def make(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Progr
         notes += quantized.result["notes"]
         tools += fmt.quantize_tools
     verdict = verify(file, fmt, recipe.name, model, source.samples, source.reference, progress)
-    final = out / f"{model.path.stem}.{recipe.name}{fmt.suffix}"
+    sha256 = sha256_tree(file)
+    final = place(sha256) / f"{model.path.stem}.{recipe.name}{fmt.suffix}"
     artifact = Artifact(
         model_sha256=model.sha256,
         recipe=recipe.name,
         format=fmt.name,
         path=final,
-        sha256=sha256_tree(file),
+        sha256=sha256,
         size_bytes=size_bytes(file),
         download_bytes=download_bytes(file),
         route=tuple(route),
@@ -120,7 +114,8 @@ def make(source: Source, recipe: Recipe, fmt: Format, out: Path, progress: Progr
     )
     if verdict.wrong is not None:
         return replace(artifact, path=file), verdict.wrong
-    copy(file, final)
+    if not final.exists() or sha256_tree(final) != sha256:
+        copy(file, final)
     write_text(lineage_path(final), json.dumps(lineage(source, artifact), indent=1) + "\n")
     return artifact, None
 

@@ -1,0 +1,69 @@
+"""`edgekit deploy MODEL --target NAME`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli import needs, show
+from edgekit.cli.options import MODEL, data_option, formats_from, protocol_option, recipe_option, recipes_from, shape_option, shapes_from, threads_option
+from edgekit.cli.say import as_json, err, may_install, print_json, working
+from edgekit.device import resolve
+from edgekit.measure import PROTOCOLS
+from edgekit.model import recognise
+from edgekit.records import Run
+from edgekit.units import bytes_text
+from edgekit.verbs.deploy import deploy, runs_there
+
+
+@click.command("deploy")
+@click.argument("model_path", metavar="MODEL", type=MODEL)
+@click.option("--target", required=True, metavar="NAME", help="A device of lab.toml, a profile, or an address: local, ssh:user@host[:port].")
+@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx or all.  [default: what the device runs]")
+@recipe_option
+@data_option
+@shape_option
+@protocol_option
+@threads_option
+@may_install
+@as_json
+def command(
+    model_path: Path,
+    target: str,
+    to: str | None,
+    recipe_names: tuple[str, ...],
+    data: Path | None,
+    shapes: tuple[str, ...],
+    protocol: str,
+    threads: int | None,
+    install: bool,
+    json_wanted: bool,
+) -> int:
+    """Convert MODEL, verify it, measure it on a device, and choose what to ship.
+
+    Without --recipe: fp32, fp16 and w8, and w8a8 where --data is given. The run is kept: see `edgekit runs`.
+    """
+    device = resolve(target)
+    recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
+    formats, fixed = formats_from(to, runs_there(device.profile)), shapes_from(shapes)
+    needs.toolchains(recognise(model_path), formats, install)
+    with working(f"connecting to {device.address}") as progress:
+        done = deploy(model_path, device, recipes, formats, data=data, shapes=fixed, protocol=PROTOCOLS[protocol], threads=threads, progress=progress)
+    if json_wanted:
+        cost = {"pushed_bytes": done.pushed_bytes, "elapsed_s": round(done.elapsed_s, 3), "agent_s": round(done.agent_s, 3)}
+        print_json("deploy", {**show.run_json(done.run), **cost})
+    else:
+        show.print_run(done.run)
+        err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device; {bytes_text(done.pushed_bytes)} sent to it", style="dim")
+    return exit_code(done.run)
+
+
+def exit_code(run: Run) -> int:
+    """0 with a choice; else 5 if the device failed a variant, 4 if no file was right, and 1 if none fits."""
+    if run.chosen is not None:
+        return 0
+    failed = [variant for variant in run.variants if variant.status == "failed"]
+    if any((variant.error or "").startswith(run.device_address) for variant in failed):
+        return 5
+    return 4 if failed and not any(variant.status == "ok" for variant in run.variants) else 1
