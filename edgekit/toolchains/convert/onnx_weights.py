@@ -1,0 +1,96 @@
+"""An ONNX model in, the same with its weights stored smaller out; what is computed stays float32.
+
+ONNX Runtime turns stored weights back into float32 once, when a session is made, so such a file is as fast as the float one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgekit.hub.graph import array, attribute, constants, readers
+
+Array = np.ndarray[Any, Any]
+
+LEAST_VALUES = 256
+"""A smaller tensor is hardly worth its scales and its node; biases and norms are such."""
+
+LARGEST_HALF = float(np.finfo(np.float16).max)
+
+
+def store_half(model: onnx.ModelProto) -> list[str]:
+    """Weights in float16 and a Cast behind each; returns notes."""
+    left = []
+    for name, tensor in floats(model).items():
+        values = array(tensor)
+        if np.abs(values).max() > LARGEST_HALF:
+            left.append(name)
+            continue
+        stored = f"{name}:f16"
+        replace(
+            model, name, [numpy_helper.from_array(values.astype(np.float16), stored)], helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT)
+        )
+    return [f"weights beyond float16's range left in float32: {', '.join(left)}"] if left else []
+
+
+def store_int8(model: onnx.ModelProto) -> list[str]:
+    """Weights in int8, symmetric, a scale for each output channel (Krishnamoorthi 2018, section 3.1), and a DequantizeLinear behind each."""
+    axes = channel_axes(model)
+    for name, tensor in floats(model).items():
+        if name not in axes:
+            continue
+        values, axis = array(tensor), axes[name]
+        scale = scales(values, axis)
+        along = scale.reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+        stored = numpy_helper.from_array(np.clip(np.rint(values / along), -127, 127).astype(np.int8), f"{name}:i8")
+        scale_tensor = numpy_helper.from_array(scale, f"{name}:s")
+        node = helper.make_node("DequantizeLinear", [stored.name, scale_tensor.name], [name], axis=axis)
+        replace(model, name, [stored, scale_tensor], node)
+    return []
+
+
+def scales(values: Array, axis: int) -> Array:
+    """Largest absolute value / 127 of each slice along `axis`; 1 where a slice is all zero."""
+    largest = np.abs(values).max(axis=tuple(i for i in range(values.ndim) if i != axis))
+    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
+
+
+def floats(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Float32 constants that are worth storing smaller, and no output themselves."""
+    outputs = {value.name for value in model.graph.output}
+    wanted = onnx.TensorProto.FLOAT
+    found = constants(model.graph).items()
+    return {name: t for name, t in found if t.data_type == wanted and np.prod(t.dims) >= LEAST_VALUES and name not in outputs}
+
+
+def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
+    """Of each weight: the axis that counts output channels. A weight that is read in two ways is left out."""
+    axes: dict[str, int] = {}
+    for name, nodes in readers(model.graph).items():
+        found = {channel_axis(node, name) for node in nodes}
+        axis = found.pop()
+        if not found and axis is not None:
+            axes[name] = axis
+    ranks = {name: len(tensor.dims) for name, tensor in constants(model.graph).items()}
+    return {name: axis % ranks[name] for name, axis in axes.items() if ranks.get(name)}
+
+
+def channel_axis(node: onnx.NodeProto, name: str) -> int | None:
+    if name not in node.input[1:2] and not (node.op_type == "Gather" and name == node.input[0]):
+        return 1 if node.op_type in ("LSTM", "GRU", "RNN") and name in node.input[2:3] else None
+    if node.op_type == "Gemm":
+        return 0 if attribute(node, "transB", 0) else 1
+    if node.op_type == "ConvTranspose" and attribute(node, "group", 1) != 1:
+        return 0
+    return {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gather": 0, "LSTM": 1, "GRU": 1, "RNN": 1}.get(node.op_type)
+
+
+def replace(model: onnx.ModelProto, name: str, stored: list[onnx.TensorProto], node: onnx.NodeProto) -> None:
+    """Put stored tensors, and the node that gives the weight its name back, in the place of a constant."""
+    (old,) = (tensor for tensor in model.graph.initializer if tensor.name == name)
+    model.graph.initializer.remove(old)
+    model.graph.initializer.extend(stored)
+    model.graph.node.insert(0, node)
