@@ -93,18 +93,18 @@ class Store:
 
     def begin(self, run: Run) -> None:
         """Note that a run has started, with the variants that it already has."""
-        with self._transaction(write=True) as connection:
+        with self._transaction() as connection:
             connection.execute(runs.insert().values(run_row(run, finished=False)))
             put(connection, run.id, run.variants)
 
     def append(self, run_id: str, variant: Variant) -> None:
         """Keep one variant; an earlier one of the same run, recipe and format is replaced."""
-        with self._transaction(write=True) as connection:
+        with self._transaction() as connection:
             put(connection, run_id, [variant])
 
     def finish(self, run: Run) -> None:
         """Note that a run is over: its variants as they are now, and the choice."""
-        with self._transaction(write=True) as connection:
+        with self._transaction() as connection:
             connection.execute(runs.update().where(runs.c.id == run.id).values(run_row(run, finished=True)))
             put(connection, run.id, run.variants)
 
@@ -144,8 +144,8 @@ class Store:
             return tuple(Summary(**row) for row in connection.execute(query).mappings())
 
     @contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        with database_errors(self.path), self._engine.connect().execution_options(write=write) as connection, connection.begin():
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with database_errors(self.path), self._engine.begin() as connection:
             yield connection
 
 
@@ -161,8 +161,7 @@ def engine(path: Path) -> sa.Engine:
 
     @sa.event.listens_for(made, "begin")
     def begin(connection: sa.Connection) -> None:
-        # A transaction that turns from reading to writing fails at once where another writes; one that says so waits.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+        connection.exec_driver_sql("BEGIN")
 
     return made
 
@@ -175,7 +174,7 @@ def create(path: Path) -> None:
             aside = Path(folder) / path.name
             with closing(sqlite3.connect(aside)) as plain:
                 plain.execute("PRAGMA journal_mode = WAL")  # outside a transaction; the file remembers it
-            with database_errors(path), engine(aside).execution_options(write=True).begin() as connection:
+            with database_errors(path), engine(aside).begin() as connection:
                 tables.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
             try:

@@ -152,6 +152,14 @@ def test_core_ml_of_the_chosen_recipe_comes_before_a_smaller_one(run: Run, tmp_p
     assert manifest.reason.startswith("Core ML of the chosen recipe (w8a8 tflite: 1.60 ms p50")
 
 
+def test_a_core_ml_file_that_breaks_a_limit_comes_last(run: Run, tmp_path: Path) -> None:
+    run = changed(run, "w8", "coreml", lambda one: replace(one, violations=(Violation("accuracy_drop_points_max", 1.0, 9.0, "too lossy"),)))
+    coreml = next(one for one in run.variants if one.format == "coreml")
+    assert coreml.artifact is not None
+    larger = replace(coreml, recipe="fp16", violations=(), artifact=replace(coreml.artifact, recipe="fp16", download_bytes=10**6))
+    assert verify(package(replace(run, variants=(*run.variants, larger)), "ios", tmp_path / "out")).variant.recipe == "fp16"
+
+
 def test_without_core_ml_a_swift_package_holds_the_choice(run: Run, tmp_path: Path) -> None:
     run = replace(run, variants=tuple(one for one in run.variants if one.format != "coreml"))
     manifest = verify(package(run, "ios", tmp_path / "out"))
@@ -288,10 +296,21 @@ def test_an_archive_never_writes_outside(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.rglob("escaped"))
 
 
+def test_an_archive_that_names_an_entry_twice_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "twice.aar", "w") as archive:
+        archive.writestr("manifest.json", b"one")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("manifest.json", b"two")
+    assert "twice.aar/manifest.json cannot be read" in refusal(tmp_path / "twice.aar")
+
+
 def test_a_compressed_entry_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.aar", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", bytes(10**6))
-    assert "manifest.json is compressed, which edgekit never does" in refusal(tmp_path / "bomb.aar")
+    assert "claims to hold more than it does" in refusal(tmp_path / "bomb.aar")
+    with zipfile.ZipFile(tmp_path / "packed.aar", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", b"{}")
+    assert "manifest.json is compressed, which edgekit never does" in refusal(tmp_path / "packed.aar")
 
 
 def test_an_archive_repacked_by_another_tool_is_found(run: Run, tmp_path: Path) -> None:
