@@ -31,19 +31,18 @@ def prepare(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> tuple[Mod
     """
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    stored = constants(model.graph)
     notes = drop_stored_inputs(model)
     notes += fix_inputs(model, shapes)
     strip_default_domain(model)
     sort(model.graph)
     settle(model)
-    model, more = to_one_opset(model)
-    if more or stored.keys() != constants(model.graph).keys():
-        sort(model.graph)
-        settle(model)
-    remove_dead(model.graph)
-    check_static(model)
-    return model, notes + more
+    converted, more = to_one_opset(model)
+    if converted is not model:
+        sort(converted.graph)
+        settle(converted)
+    remove_dead(converted.graph)
+    check_static(converted)
+    return converted, notes + more
 
 
 def settle(model: ModelProto) -> None:

@@ -7,7 +7,9 @@ import onnx.inliner
 from onnx import ModelProto, NodeProto
 from onnx.defs import OpSchema
 
-from edgekit.hub.graph import DEFAULT_DOMAINS, attribute, opset, walk
+from edgekit.hub.fold import constants_to_initializers
+from edgekit.hub.graph import DEFAULT_DOMAINS, Refusal, attribute, opset, walk
+from edgekit.hub.shapes import infer, skeleton
 
 OPSET = 18
 """What all three writers read, and what PyTorch's and TensorFlow's exporters both write."""
@@ -30,10 +32,11 @@ def to_one_opset(model: ModelProto) -> tuple[ModelProto, list[str]]:
         return model, []
     if version > OPSET:
         model = expand_new_functions(model)
-    if all(same(node, version) for node in walk(model.graph.node)):
-        relabel(model)
+        constants_to_initializers(model)
+    if all(same(node, version) for node in walk(model.graph.node)) and fits(model):
+        relabel(model, OPSET)
         return model, []
-    if version < OPSET:
+    if version < OPSET and not (version < 9 and any(node.op_type == "Scan" for node in model.graph.node)):  # the converter leaves its body wrong
         try:
             converted = onnx.version_converter.convert_version(model, OPSET)
         except (RuntimeError, onnx.shape_inference.InferenceError) as exc:
@@ -52,7 +55,10 @@ def expand_new_functions(model: ModelProto) -> ModelProto:
     new = {node.op_type for node in walk(model.graph.node) if schema(node, OPSET) is None}
     if not new:
         return model
-    return onnx.inliner.inline_selected_functions(model, [("", op) for op in sorted(new)], inline_schema_functions=True)
+    try:
+        return onnx.inliner.inline_selected_functions(model, [("", op) for op in sorted(new)], inline_schema_functions=True)
+    except RuntimeError:  # the inliner cannot expand a call that leaves out an input in the middle
+        return model
 
 
 def schema(node: NodeProto, version: int) -> OpSchema | None:
@@ -79,8 +85,19 @@ def same(node: NodeProto, version: int) -> bool:
     return all(attribute(node, name) != value for (op, name), value in NEW_VALUES.items() if op == node.op_type)
 
 
-def relabel(model: ModelProto) -> None:
-    """Say that the model is in opset 18, and in no other operator set."""
+def fits(model: ModelProto) -> bool:
+    """Whether opset 18 gives the model's tensors the types and shapes that they have (newer opsets allow more types, and round some pools otherwise)."""
+    trial = skeleton(model)
+    relabel(trial, OPSET)
+    try:
+        infer(trial)
+    except Refusal:
+        return False
+    return True
+
+
+def relabel(model: ModelProto, version: int) -> None:
+    """Say that the model is in that opset, and in no other operator set."""
     del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    model.opset_import.append(onnx.helper.make_opsetid("", version))
     model.ir_version = 8

@@ -203,8 +203,9 @@ def random_samples(inputs: list[Spec], bounds: dict[str, int], seed: int) -> tup
     for spec in inputs:
         dtype, shape = np.dtype(spec["dtype"]), (RANDOM_SAMPLES, *spec["shape"])
         if dtype.kind == "f":
-            arrays.append(draw.random(shape).astype(dtype))
-            told.append(f"{spec['name']} uniform in 0..1")
+            # Of zero mean: a large common part would hide what is small beside it in float32, in spectra for one.
+            arrays.append(draw.standard_normal(shape).astype(dtype))
+            told.append(f"{spec['name']} normal with mean 0 and deviation 1")
         elif dtype.kind == "b":
             arrays.append(draw.random(shape) < 0.5)
             told.append(f"{spec['name']} true or false")
