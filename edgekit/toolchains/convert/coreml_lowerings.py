@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil.frontend._utils import build_einsum_mil
 from coremltools.converters.mil.mil import types
 
 SELU_ALPHA, SELU_GAMMA = 1.6732632423543772, 1.0507009873554805  # ONNX's defaults
@@ -114,8 +115,8 @@ def cumsum(context: Any, node: onnx.NodeProto) -> Any:
 
 
 def einsum(context: Any, node: onnx.NodeProto) -> Any:
-    equation = attribute(node, "equation", "").replace(" ", "")
-    return mb.einsum(values=inputs(context, node), equation=equation, name=node.output[0])
+    """By coremltools' own decomposition; MIL's einsum knows two equations."""
+    return build_einsum_mil(inputs(context, node), attribute(node, "equation", ""), node.output[0])
 
 
 def trilu(context: Any, node: onnx.NodeProto) -> Any:

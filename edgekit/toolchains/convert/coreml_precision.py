@@ -13,17 +13,16 @@ from typing import Any
 WEIGHTED = {"conv", "conv_transpose", "linear", "matmul", "einsum", "lstm", "gru", "rnn"}
 
 
-def float16_selector() -> Callable[[Any], bool]:
+class Float16:
     """For coremltools' FP16ComputePrecision: whether an operation is made float16. Decided on the first call, for the whole program."""
-    kept: set[Any] | None = None
 
-    def selects(operation: Any) -> bool:
-        nonlocal kept
-        if kept is None:
-            kept = set().union(*(around_logarithm(log) for log in operation.enclosing_block.operations if log.op_type == "log"))
-        return operation not in kept
+    def __init__(self) -> None:
+        self.kept: set[Any] | None = None
 
-    return selects
+    def __call__(self, operation: Any) -> bool:
+        if self.kept is None:
+            self.kept = set().union(*(around_logarithm(log) for log in operation.enclosing_block.operations if log.op_type == "log"))
+        return operation not in self.kept
 
 
 def around_logarithm(log: Any) -> set[Any]:

@@ -6,14 +6,14 @@ differ from the model for that, a note says so and the package's metadata keeps 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import coremltools as ct
 import onnx
+from coreml_boundary import describe, identifiers, unsupported_feature  # type: ignore[import-not-found]
 from coreml_limits import unsupported  # type: ignore[import-not-found]
 from coreml_lowerings import LOWERINGS  # type: ignore[import-not-found]
-from coreml_precision import float16_selector  # type: ignore[import-not-found]
+from coreml_precision import Float16  # type: ignore[import-not-found]
 from mlpackage import save  # type: ignore[import-not-found]
 from onnx2coreml import ConversionError, Converter, Onnx2CoreMLError, UnsupportedOpError, supported_ops
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
 TARGET = ct.target.iOS17  # what onnx2coreml's lowerings are written for
-NARROWED = {onnx.TensorProto.INT64: "int64", onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BOOL: "bool"}
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -31,8 +30,10 @@ def run(job: Job) -> dict[str, Any]:
     refuse_unsupported(job, model)
     half = job.options["precision"] == "fp16"
     constants = ct.precision.FLOAT16 if half else ct.precision.FLOAT32  # for float16, onnx2coreml keeps them in its range
-    arithmetic = ct.transform.FP16ComputePrecision(float16_selector()) if half else ct.precision.FLOAT32
+    selector = Float16()
+    arithmetic = ct.transform.FP16ComputePrecision(selector) if half else ct.precision.FLOAT32
     job.progress("writing Core ML")
+    own_names = identifiers(model)
     try:
         converter = Converter()
         for op_type, lowering in LOWERINGS.items():
@@ -47,13 +48,18 @@ def run(job: Job) -> dict[str, Any]:
     except (Onnx2CoreMLError, NotImplementedError, RuntimeError, ValueError) as exc:
         job.refuse(f"the model cannot be written for Core ML ({first_line(exc)}): write another format, or change that part of the model")
     spec = package.get_spec()
-    notes = keep_boundary(spec, model)
+    notes = describe(spec, model, own_names)
+    if selector.kept:
+        notes.append(f"{len(selector.kept)} operations that lead to a logarithm stay float32: float16 is too coarse for them")
     save(package, spec, job.out / "model.mlpackage")
     return {"route": ["onnx2coreml", "coremltools"], "notes": notes}
 
 
 def refuse_unsupported(job: Job, model: onnx.ModelProto) -> None:
-    """Refuse, before any work, an operator without a lowering or one that would come out wrong."""
+    """Refuse, before any work, a boundary that Core ML cannot have, and an operator without a lowering or that would come out wrong."""
+    feature = unsupported_feature(model)
+    if feature:
+        job.refuse(feature)
     known = supported_ops() | set(LOWERINGS)
     for node in model.graph.node:
         op_type = node.op_type if node.domain in ("", "ai.onnx", "ai.onnx.ml") else f"{node.domain}::{node.op_type}"
@@ -73,25 +79,3 @@ def refuse_op(job: Job, op_type: str, name: str, what: str) -> NoReturn:
 
 def first_line(exc: BaseException) -> str:
     return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200].rstrip(".:")
-
-
-def keep_boundary(spec: Any, model: onnx.ModelProto) -> list[str]:
-    """Give the features the model's names; where that cannot be, keep the name in the metadata. Returns what differs."""
-    constants = {i.name for i in model.graph.initializer}
-    notes = []
-    sides = (
-        ("input", spec.description.input, [v for v in model.graph.input if v.name not in constants]),
-        ("output", spec.description.output, list(model.graph.output)),
-    )
-    for side, features, values in sides:
-        for feature, value in zip(features, values, strict=True):
-            if feature.name != value.name and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value.name):
-                ct.utils.rename_feature(spec, feature.name, value.name, rename_inputs=side == "input", rename_outputs=side == "output")
-            if feature.name != value.name:
-                spec.description.metadata.userDefined[f"edgekit.name.{feature.name}"] = value.name
-                notes.append(f"{side} {value.name!r} is called {feature.name!r}: names in Core ML are identifiers")
-            was = NARROWED.get(value.type.tensor_type.elem_type)
-            if was:
-                now = ct.proto.FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(feature.type.multiArrayType.dataType).lower()
-                notes.append(f"{side} {value.name!r} is {now} for {was}, which Core ML does not have")
-    return notes

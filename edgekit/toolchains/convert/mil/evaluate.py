@@ -28,7 +28,7 @@ OPS: dict[str, Function] = {name: function for family in FAMILIES for name, func
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """An input or output as the package describes it. `dtype` is numpy's name."""
+    """An input or output as the package describes it. `dtype` is numpy's name; -1 in `shape` is a size that depends on the values."""
 
     name: str
     dtype: str
@@ -100,7 +100,7 @@ class Program:
                 raise UnknownOp(operation.op_type, name)
             reads = {parameter: names_of(v) for parameter, v in operation.inputs.items() if v is not None and not parameter.startswith("_")}
             read = {n for names in reads.values() for n in ([names] if isinstance(names, str) else names)}
-            writes = [Result(v.name, np.dtype(types.nptype_from_builtin(v.dtype)), tuple(v.shape)) for v in operation.outputs]
+            writes = [Result(v.name, np.dtype(types.nptype_from_builtin(v.dtype)), sizes(v)) for v in operation.outputs]
             steps.append(Step(operation.op_type, rule, reads, writes, sorted(read - alive)))
             alive |= read
         return steps[::-1]
@@ -121,7 +121,7 @@ class Program:
         values: dict[str, Value] = dict(self.constants)
         kept: dict[str, Array] = {}
         for feature in self.inputs:
-            if feature.name not in feeds or feeds[feature.name].shape != feature.shape:
+            if feature.name not in feeds or not fits(feeds[feature.name], feature.shape):
                 raise EvaluationError(f"input {feature.name!r} needs an array of shape {list(feature.shape)}")
             values[feature.name] = rounded(feeds[feature.name], np.dtype(feature.dtype))
         with np.errstate(all="ignore"):  # overflow to inf and NaN are results to report, not warnings
@@ -148,8 +148,7 @@ def evaluate(step: Step, values: Mapping[str, Value]) -> list[Array]:
         raise EvaluationError(f"MIL operation {step.op_type!r} (value {name!r}) cannot be evaluated on these values: {exc}") from exc
     results = [np.asarray(answer)] if isinstance(answer, np.ndarray | np.generic) else list(answer)
     for result, array in zip(step.writes, results, strict=True):
-        known = all(isinstance(d, int | np.integer) for d in result.shape)  # non_zero and the like have symbolic shapes
-        if known and array.shape != result.shape:
+        if not fits(array, result.shape):
             raise EvaluationError(f"MIL operation {step.op_type!r} (value {result.name!r}) gave shape {array.shape}, not {result.shape}")
     return results
 
@@ -176,4 +175,13 @@ def names_of(variable: Any) -> str | list[str]:
 
 def tensor_type(variable: Any) -> tuple[str, tuple[int, ...]]:
     """numpy's dtype name and the shape of a MIL variable."""
-    return np.dtype(types.nptype_from_builtin(variable.dtype)).name, tuple(int(d) for d in variable.shape)
+    return np.dtype(types.nptype_from_builtin(variable.dtype)).name, sizes(variable)
+
+
+def sizes(variable: Any) -> tuple[int, ...]:
+    """The shape of a MIL variable, -1 for what coremltools keeps as a symbol."""
+    return tuple(int(d) if isinstance(d, int | np.integer) else -1 for d in variable.shape)
+
+
+def fits(array: Array, shape: tuple[int, ...]) -> bool:
+    return array.ndim == len(shape) and all(d in (-1, n) for n, d in zip(array.shape, shape, strict=True))

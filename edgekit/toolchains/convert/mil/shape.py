@@ -10,9 +10,9 @@ from .arguments import Arguments, Array, Function, UnknownMode
 
 
 def reshape(a: Arguments) -> Array:
-    """-1 is inferred; 0 copies the input's dimension."""
-    x = a["x"]
-    return x.reshape([x.shape[i] if d == 0 and x.size else d for i, d in enumerate(a.ints("shape"))])
+    """-1 is inferred; 0 copies the input's dimension, counted from the last."""
+    x, shape = a["x"], a.ints("shape")
+    return x.reshape([x.shape[i - len(shape)] if d == 0 and x.size else d for i, d in enumerate(shape)])
 
 
 def flatten2d(a: Arguments) -> Array:
