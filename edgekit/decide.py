@@ -1,7 +1,8 @@
 """Variants and a profile in; what breaks its limits, and the one to ship and why, out; no I/O.
 
 The rule: of the variants that are ok, were measured, break no limit and lose no more accuracy than allowed, the one
-with the lowest p50 is chosen; where 95 % intervals of p50 overlap with its own, the one with the smallest download.
+with the lowest p50 is chosen; of those as fast as it (95 % intervals of p50 overlap, or 3 % apart at most), the one
+with the smallest download.
 An emulated latency says nothing about the device, so there only the download counts.
 """
 
@@ -16,6 +17,10 @@ from edgekit.units import bytes_text, duration_text
 
 ACCURACY_DROP_POINTS = 1.0
 """Percentage points that compression may cost where no profile says: what is usually accepted for a file a quarter the size."""
+
+SAME_SPEED = 1.03
+"""Ratio of two p50 up to which they are called equal: an interval says how well one series of runs is known, not how
+well the next one repeats it, and thousands of runs make it narrower than that."""
 
 ROUNDING_POINTS = 1e-9
 """0.95 - 0.94 is a little more than one point in binary fractions; that is not a loss."""
@@ -71,7 +76,7 @@ def choose(variants: Sequence[Variant], profile: Profile | None) -> Choice | Non
     if not candidates:
         return None
     fastest = min(candidates, key=lambda candidate: candidate.latency.p50_ns)
-    rivals = candidates if emulated(candidates) else [candidate for candidate in candidates if overlap(candidate.latency, fastest.latency)]
+    rivals = candidates if emulated(candidates) else [candidate for candidate in candidates if as_fast(candidate.latency, fastest.latency)]
     best = min(rivals, key=lambda candidate: (candidate.artifact.download_bytes, candidate.latency.p50_ns))
     return Choice(best.variant.recipe, best.variant.format, reason(best, fastest, measured(variants), emulated(candidates)))
 
@@ -131,8 +136,8 @@ def reference(best: Candidate, all_measured: Sequence[Candidate]) -> Candidate |
 
 
 def speed_text(mine: Latency, other: Latency) -> str:
-    """`2.5× faster than `, `1.3× slower than `, or `as fast as ` where the 95 % intervals overlap."""
-    if overlap(mine, other):
+    """`2.5× faster than `, `1.3× slower than ` or `as fast as `."""
+    if as_fast(mine, other):
         return "as fast as "
     if mine.p50_ns < other.p50_ns:
         return f"{other.p50_ns / max(mine.p50_ns, 1):.1f}× faster than "
@@ -154,9 +159,10 @@ def points_text(points: float) -> str:
     return f"{points:.1f} points"
 
 
-def overlap(one: Latency, other: Latency) -> bool:
-    """Whether two 95 % intervals of p50 have a value in common."""
-    return one.p50_low_ns <= other.p50_high_ns and other.p50_low_ns <= one.p50_high_ns
+def as_fast(one: Latency, other: Latency) -> bool:
+    """Whether two 95 % intervals of p50 have a value in common, or their p50 hardly differ."""
+    overlap = one.p50_low_ns <= other.p50_high_ns and other.p50_low_ns <= one.p50_high_ns
+    return overlap or max(one.p50_ns, other.p50_ns) <= SAME_SPEED * min(one.p50_ns, other.p50_ns)
 
 
 def emulated(candidates: Iterable[Candidate]) -> bool:

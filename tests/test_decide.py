@@ -101,14 +101,22 @@ def test_a_float32_winner_is_not_compared_with_itself() -> None:
 
 
 def test_where_intervals_overlap_the_smaller_download_wins() -> None:
-    fast, small = variant("fp32", "tflite", 1_000_000, 10_000_000), variant("w8", "tflite", 1_015_000, 3_000_000)
+    fast = variant("fp32", "tflite", 1_000_000, 10_000_000, spread_ns=40_000)
+    small = variant("w8", "tflite", 1_070_000, 3_000_000, spread_ns=40_000)
     choice = chosen(fast, small)
     assert choice.recipe == "w8"
     assert choice.reason == (
-        "w8 tflite: 1.01 ms p50, as fast as fp32, 0.30 of its download, accuracy unknown without labelled data, "
+        "w8 tflite: 1.07 ms p50, as fast as fp32, 0.30 of its download, accuracy unknown without labelled data, "
         "smaller than fp32 tflite, whose p50 of 1.00 ms is not clearly lower"
     )
-    assert chosen(fast, variant("w8", "tflite", 1_030_000, 3_000_000)).recipe == "fp32"
+    assert chosen(fast, variant("w8", "tflite", 1_090_000, 3_000_000, spread_ns=40_000)).recipe == "fp32"
+
+
+def test_what_hardly_differs_is_as_fast_however_narrow_the_intervals() -> None:
+    fast = variant("fp32", "tflite", 1_000_000, 10_000_000, spread_ns=1)
+    assert chosen(fast, variant("w8", "tflite", 1_030_000, 3_000_000, spread_ns=1)).recipe == "w8"
+    assert chosen(fast, variant("w8", "tflite", 1_031_000, 3_000_000, spread_ns=1)).recipe == "fp32"
+    assert "as fast as fp32" in chosen(fast, variant("w8", "tflite", 990_000, 3_000_000, spread_ns=1)).reason
 
 
 def test_another_formats_float32_is_named() -> None:
