@@ -1,0 +1,212 @@
+"""Measuring over real transports: this machine, and a genuine sshd as another user with an empty home folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit.errors import AgentError, Unreachable
+from edgekit.measure import PROTOCOLS, Bench, Progress, Protocol
+from edgekit.records import Accuracy
+from edgekit.toolchains.jobs import Job, run
+from edgekit.transport import connect
+from tests.lab.sshd import Server, sshd
+from tests.lab.tiny import Tiny, tiny
+
+SHORT = Protocol("short", processes=1, min_runs=50, min_s=0.1, warm_up_min_s=0.0, warm_up_max_s=0.3, deadline_s=60)
+LONG = replace(SHORT, min_s=60.0)
+
+pytestmark = pytest.mark.toolchain
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def tflite(model: Tiny) -> Path:
+    return run(Job("convert", "write_tflite", {"hub": model.onnx}), lambda *_: None).folder / "model.tflite"
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with connect("local:") as transport, Bench.open(transport) as bench:
+        yield bench
+
+
+def agents(bench: Bench) -> list[int]:
+    """The process ids of that bench's agents."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"{bench.folder}/job".encode() in words and words[0].endswith(b"python3"):
+            found.append(int(folder.name))
+    return found
+
+
+def when(text: str, bench: Bench) -> Progress:
+    """Kill the agent once it says that."""
+
+    def listen(said: str, _: float | None) -> None:
+        if said.startswith(text):
+            for pid in agents(bench):
+                os.kill(pid, signal.SIGKILL)
+
+    return listen
+
+
+def test_a_right_file_gets_every_figure(bench: Bench, model: Tiny, tflite: Path) -> None:
+    onnx = bench.measure(model.subject(), SHORT)
+    lite = bench.measure(model.subject(tflite), SHORT)
+
+    for found in (onnx, lite):
+        assert found.latency is not None
+        assert found.latency.n == len(found.samples_ns[0]) >= 50
+        assert found.latency.p50_ns == round(float(np.median(found.samples_ns[0])))
+        assert found.latency.load_ns > found.latency.p50_ns
+        assert found.parity.n == 20
+        assert found.parity.max_rel < 1e-5
+        assert found.accuracy == Accuracy("top1", 1.0, 1.0, 20)
+        assert found.memory is not None
+        assert found.memory.peak_rss_bytes > found.memory.model_rss_bytes > 0  # type: ignore[operator]
+        assert found.conditions.runtime_build == f"glibc wheel, linux {os.uname().machine}"
+        assert found.conditions.threads == 1
+        assert found.conditions.device["kernel"] == os.uname().release
+        assert "load" in found.conditions.before
+        assert "load" in found.conditions.after
+        assert not found.conditions.emulated
+        assert (found.device, found.protocol) == ("local:", "short")
+    assert (lite.conditions.runtime, lite.conditions.runtime_version, lite.conditions.delegate_ran) == ("LiteRT", "2.3.0", "XNNPACK")
+    assert onnx.conditions.runtime == "ONNX Runtime"
+
+
+def test_a_second_time_nothing_is_sent(bench: Bench, model: Tiny) -> None:
+    bench.measure(model.subject(), SHORT)
+    with connect("local:") as transport, Bench.open(transport) as again:
+        again.measure(model.subject(), SHORT)
+
+        assert again.pushed_bytes == 0
+
+
+def test_a_wrong_file_has_no_latency_but_its_raw_samples(bench: Bench, model: Tiny, tmp_path: Path) -> None:
+    np.save(tmp_path / "0.npy", -np.load(model.reference / "0.npy"))
+
+    found = bench.measure(replace(model.subject(), reference=tmp_path), replace(SHORT, processes=3))
+
+    assert found.latency is None
+    assert found.notes[0].startswith("no latency: its outputs differ from the source model's by 2 of their range")
+    assert len(found.samples_ns) == 1
+    assert len(found.samples_ns[0]) >= 50
+
+
+def test_fresh_processes_are_kept_apart(bench: Bench, model: Tiny) -> None:
+    found = bench.measure(model.subject(), replace(SHORT, processes=3))
+
+    assert found.latency is not None
+    assert len(found.samples_ns) == 3
+    assert found.latency.n == sum(map(len, found.samples_ns))
+    assert found.parity.n == 20
+
+
+def test_a_killed_agent_loses_nothing_that_it_had(bench: Bench, model: Tiny) -> None:
+    found = bench.measure(model.subject(), LONG, progress=when("measuring: ", bench))
+
+    assert found.latency is None
+    assert "no latency: partial, the agent was killed by the system; memory has most likely run out" in found.notes[0]
+    assert len(found.samples_ns[0]) >= 50
+    assert found.parity.max_rel < 1e-5
+    assert found.memory is None
+
+
+def test_a_deadline_loses_nothing_either(bench: Bench, model: Tiny) -> None:
+    found = bench.measure(model.subject(), replace(LONG, deadline_s=2.5))
+
+    assert found.latency is None
+    assert "the agent was stopped after 2 s; allow more time" in found.notes[0]
+    assert len(found.samples_ns[0]) >= 50
+    assert agents(bench) == []
+
+
+def test_an_agent_killed_before_its_outputs_is_an_error_that_says_so(bench: Bench, model: Tiny) -> None:
+    with pytest.raises(AgentError, match=r"^local:: the agent was killed by the system; memory has most likely run out"):
+        bench.measure(model.subject(), SHORT, progress=when("loading", bench))
+
+
+def test_without_memory_figures_the_measurement_stands(bench: Bench, model: Tiny) -> None:
+    found = bench.measure(model.subject(), SHORT, progress=when("measuring memory", bench))
+
+    assert found.latency is not None
+    assert found.memory is None
+    assert any(note.startswith("no memory figures: the agent was killed") for note in found.notes)
+
+
+def test_a_file_that_the_runtime_cannot_load_is_an_error(bench: Bench, model: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(model.onnx.read_bytes()[:100])
+
+    with pytest.raises(AgentError, match=r"ONNX Runtime 1\.[0-9.]+ on this \w+ device failed loading the file .*: convert it again"):
+        bench.measure(model.subject(tmp_path / "broken.onnx"), SHORT)
+
+
+def test_labels_that_do_not_fit_are_an_error(bench: Bench, model: Tiny, tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.zeros(3, np.int64))
+
+    with pytest.raises(AgentError, match="there are 3 labels for 20 samples"):
+        bench.measure(replace(model.subject(), labels=tmp_path / "labels.npy"), SHORT)
+
+
+def test_the_protocols_keep_what_they_promise() -> None:
+    quick, full = PROTOCOLS["quick"], PROTOCOLS["full"]
+
+    assert quick.min_runs >= 50
+    assert quick.min_s >= 1
+    assert full.min_runs >= 1024
+    assert full.min_s >= 60
+    assert full.processes == 3
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with sshd() as server:
+        yield server
+
+
+@pytest.mark.lab
+def test_another_user_with_an_empty_home_measures_over_ssh(server: Server, model: Tiny, tflite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
+    with connect(server.address) as transport, Bench.open(transport) as bench:
+        found = [bench.measure(model.subject(path), SHORT) for path in (model.onnx, tflite)]
+        first = bench.pushed_bytes
+    with connect(server.address) as transport, Bench.open(transport) as bench:
+        bench.measure(model.subject(), SHORT)
+        second = bench.pushed_bytes
+
+    assert all(one.latency is not None and one.accuracy is not None for one in found)
+    assert found[0].device == server.address
+    assert first > 30_000_000
+    assert second == 0
+    assert list((server.home / ".cache/edgekit/jobs").iterdir()) == []
+
+
+@pytest.mark.lab
+def test_a_connection_that_drops_while_measuring_is_an_error(server: Server, model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
+    dropped = []
+
+    def listen(said: str, _: float | None) -> None:
+        if said.startswith("measuring: ") and not dropped:
+            dropped.append(said)
+            server.drop()
+
+    with pytest.raises(Unreachable, match=r"^ssh:"):
+        with connect(server.address) as transport, Bench.open(transport) as bench:
+            bench.measure(model.subject(), LONG, progress=listen)
