@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import InputError
 from edgekit.model import source_of, spec_json
-from edgekit.records import Model, Samples
+from edgekit.records import Model, Samples, TensorSpec
 from edgekit.toolchains.jobs import Job, Progress, run
 
 SEED = 0
@@ -37,9 +38,15 @@ class Reference:
 
 
 def prepare(model: Model, data: Path | None, need_calibration: bool, progress: Progress) -> Samples:
+    """Samples for a model: see `prepare_for`."""
+    return prepare_for(model.inputs, model.hub, data, need_calibration, progress)
+
+
+def prepare_for(inputs: Sequence[TensorSpec], hub: Path | None, data: Path | None, need_calibration: bool, progress: Progress) -> Samples:
     """Read and split the user's data, or make seeded random inputs for parity.
 
     Args:
+        hub: bounds random indices by the tables that they look up.
         data: `.npz` (arrays named as the model's inputs, optional `labels`) or `.npy` (models of one input), or None.
         need_calibration: whether a recipe quantizes activations.
 
@@ -49,15 +56,15 @@ def prepare(model: Model, data: Path | None, need_calibration: bool, progress: P
     if data is not None and not data.is_file():
         what = "a folder, and folders of images are not supported by this version" if data.is_dir() else "not there"
         raise InputError(f"the data {data} is {what}: give a .npz or .npy file")
-    inputs = {"hub": model.hub} if data is None else {"data": data}
+    files = {"data": data} if data is not None else {"hub": hub} if hub is not None else {}
     options = {
-        "inputs": spec_json(model.inputs),
+        "inputs": spec_json(inputs),
         "need_calibration": need_calibration and data is not None,
         "max_evaluation": MAX_LABELLED,
         "max_unlabelled": MAX_UNLABELLED,
         "seed": SEED,
     }
-    outcome = run(Job("convert", "samples", inputs, options), progress)
+    outcome = run(Job("convert", "samples", files, options), progress)
     found = SamplesResult.model_validate(outcome.result)
     labels = outcome.folder / "labels.npy"
     return Samples(

@@ -8,7 +8,7 @@ import click
 
 from edgekit.cli import needs, show
 from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from
-from edgekit.cli.say import as_json, err, may_install, out, print_json, working
+from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.model import recognise
 from edgekit.verbs.convert import convert, open_source
 
@@ -45,7 +45,7 @@ def command(
     if json_wanted:
         print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})
     else:
-        out.print(show.conversion_table(variants))
+        show.print_conversions(variants)
         for variant in variants:
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)

@@ -14,7 +14,7 @@ from edgekit.measure import PROTOCOLS
 from edgekit.model import recognise
 from edgekit.records import Run
 from edgekit.units import bytes_text
-from edgekit.verbs.deploy import deploy, runs_there
+from edgekit.verbs.deploy import Deployment, deploy, runs_there
 
 
 @click.command("deploy")
@@ -50,9 +50,14 @@ def command(
     needs.toolchains(recognise(model_path), formats, install)
     with working(f"connecting to {device.address}") as progress:
         done = deploy(model_path, device, recipes, formats, data=data, shapes=fixed, protocol=PROTOCOLS[protocol], threads=threads, progress=progress)
+    return finish("deploy", done, json_wanted)
+
+
+def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
+    """Show a run and what it cost; gives the exit code."""
     if json_wanted:
         cost = {"pushed_bytes": done.pushed_bytes, "elapsed_s": round(done.elapsed_s, 3), "agent_s": round(done.agent_s, 3)}
-        print_json("deploy", {**show.run_json(done.run), **cost})
+        print_json(verb, {**show.run_json(done.run), **cost})
     else:
         show.print_run(done.run)
         err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device; {bytes_text(done.pushed_bytes)} sent to it", style="dim")

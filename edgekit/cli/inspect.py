@@ -8,7 +8,7 @@ import click
 
 from edgekit.cli import needs
 from edgekit.cli.options import MODEL, shape_option, shapes_from
-from edgekit.cli.say import as_json, err, may_install, out, print_json, table, working
+from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
 from edgekit.files import size_bytes
 from edgekit.model import open_model, recognise
 from edgekit.units import bytes_text, count_text
@@ -34,15 +34,11 @@ def command(model_path: Path, shapes: tuple[str, ...], install: bool, json_wante
         print_json("inspect", {**head, **sizes, **figures.model_dump(mode="json"), "notes": list(model.notes)})
         return
     out.print(f"[bold]{model_path.name}[/bold]  {model.source}  {bytes_text(on_disk)}  sha256 {model.sha256[:12]}")
-    tensors = table("", "name", "dtype", "shape")
-    for kind, specs in (("input", figures.inputs), ("output", figures.outputs)):
-        for spec in specs:
-            tensors.add_row(kind, spec.name, spec.dtype, " × ".join(str(d) for d in spec.shape) or "scalar")
-    out.print(tensors)
+    tensors = [("input", spec) for spec in figures.inputs] + [("output", spec) for spec in figures.outputs]
+    columns = [Column(""), Column("name"), Column("dtype"), Column("shape")]
+    print_table(columns, [[kind, spec.name, spec.dtype, " × ".join(str(d) for d in spec.shape) or "scalar"] for kind, spec in tensors])
     out.print(f"parameters {count_text(figures.parameters)}   weights {bytes_text(figures.weights_bytes)}   MACs {count_text(figures.macs)} a run")
-    ops = table("operator", ("count", "right"))
-    for name, count in sorted(figures.ops.items(), key=lambda item: (-item[1], item[0])):
-        ops.add_row(name, str(count))
-    out.print(ops)
+    ops = sorted(figures.ops.items(), key=lambda item: (-item[1], item[0]))
+    print_table([Column("operator"), Column("count", right=True)], [[name, str(count)] for name, count in ops])
     for note in model.notes:
         err.print(f"note: {note}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edgekit.cli import show
-from edgekit.cli.say import as_json, err, out, print_json, table
+from edgekit.cli.say import Column, as_json, err, print_json, print_table
 from edgekit.store import open_store
 from edgekit.units import duration_text
 
@@ -31,11 +31,20 @@ def list_command(limit: int, json_wanted: bool) -> None:
     if not rows:
         err.print("nothing was measured yet: try `edgekit deploy MODEL --target local`")
         return
-    shown = table("run", "started (UTC)", "model", "device", "variants", "chosen", ("p50", "right"))
+    columns = [
+        Column("run"),
+        Column("started (UTC)", drop=2),
+        Column("model"),
+        Column("device"),
+        Column("variants", drop=1),
+        Column("chosen"),
+        Column("p50", right=True),
+    ]
+    shown = []
     for row in rows:
         chosen = f"{row.recipe} {row.format}" if row.recipe else "—" if row.finished else "not finished"
-        shown.add_row(row.id, row.started_utc, Path(row.model_path).name, row.device_name, f"{row.ok} of {row.variants} ok", chosen, duration_text(row.p50_ns))
-    out.print(shown)
+        shown.append([row.id, row.started_utc, Path(row.model_path).name, row.device_name, f"{row.ok} of {row.variants} ok", chosen, duration_text(row.p50_ns)])
+    print_table(columns, shown)
 
 
 @command.command("show")

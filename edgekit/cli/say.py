@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -16,8 +18,22 @@ from rich.text import Text
 
 from edgekit.errors import EdgekitError
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+PIPE_WIDTH = 200
+"""What is not a terminal has no width; tables are written in full."""
+
+
+WIDE = 10_000
+
+
+def console(stderr: bool = False) -> Console:
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = PIPE_WIDTH
+    return made
+
+
+out = console()
+err = console(stderr=True)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Progress = Callable[[str, float | None], None]
@@ -65,13 +81,37 @@ def working(first: str) -> Iterator[Progress]:
         yield tell
 
 
-def table(*columns: str | tuple[str, str], title: str | None = None) -> Table:
-    """A table whose columns are names, or (name, justify)."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        name, justify = (column, "left") if isinstance(column, str) else column
-        made.add_column(name, justify=justify, no_wrap=justify == "right")  # type: ignore[arg-type]
-    return made
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    right: bool = False
+    drop: int = 0
+    """0 stays; where the terminal is too narrow, the column with the largest number goes first."""
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], bold: int | None = None) -> None:
+    """Print an aligned table; on a narrow terminal the columns that matter least are left out, and named.
+
+    Args:
+        bold: index of the row to stress.
+    """
+    kept = list(range(len(columns)))
+    while True:
+        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for index in kept:
+            made.add_column(columns[index].name, justify="right" if columns[index].right else "left")
+        for number, row in enumerate(rows):
+            made.add_row(*(row[index] for index in kept), style="bold" if number == bold else "")
+        droppable = [index for index in kept if columns[index].drop]
+        if not droppable or out.measure(made, options=out.options.update(width=WIDE)).maximum <= out.width:
+            break
+        kept.remove(max(droppable, key=lambda index: columns[index].drop))
+    out.print(made)
+    gone = [column.name for index, column in enumerate(columns) if index not in kept]
+    if gone:
+        err.print(f"not shown for want of width: {', '.join(gone)} (--json has everything)", style="dim", soft_wrap=True)
 
 
 def status_text(status: str) -> Text:

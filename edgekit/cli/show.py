@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from edgekit.cli.say import out, status_text, table
+from edgekit.cli.say import Column, out, print_table, status_text
 from edgekit.records import Accuracy, Artifact, Latency, Memory, Model, Parity, Run, Variant
 from edgekit.units import bytes_text, duration_text
+
+EXACT_DB = 200.0
+"""Beyond what float64 can tell from no error at all."""
 
 
 def model_json(model: Model) -> dict[str, Any]:
@@ -127,86 +130,72 @@ def run_json(run: Run) -> dict[str, Any]:
     }
 
 
-def parity_text(parity: Parity | None) -> str:
-    """Relative error where it is tiny, SQNR where quantization makes it large."""
+def sqnr_text(parity: Parity | None) -> str:
     if parity is None:
         return "—"
     if parity.has_nan:
         return "NaN"
-    if parity.sqnr_db >= 200:
-        return "exact"
-    return f"{parity.sqnr_db:.0f} dB"
+    return "exact" if parity.sqnr_db >= EXACT_DB else f"{parity.sqnr_db:.0f} dB"
 
 
 def accuracy_text(accuracy: Accuracy | None) -> str:
     return "—" if accuracy is None else f"{accuracy.value:.1%}"
 
 
-def top1_text(parity: Parity | None) -> str:
-    return "—" if parity is None or parity.top1_agreement is None else f"{parity.top1_agreement:.1%}"
-
-
-def conversion_table(variants: Sequence[Variant]) -> Table:
+def print_conversions(variants: Sequence[Variant]) -> None:
     """What `convert` shows."""
-    shown = table(
-        "format",
-        "recipe",
-        "status",
-        ("size", "right"),
-        ("download", "right"),
-        ("SQNR", "right"),
-        ("max rel", "right"),
-        ("top-1 =", "right"),
-        ("accuracy", "right"),
-        "file",
-    )
+    columns = [
+        Column("variant"), Column("status"), Column("size", right=True), Column("download", right=True, drop=1), Column("SQNR", right=True),
+        Column("max error", right=True, drop=2), Column("same top-1", right=True, drop=3), Column("accuracy", right=True, drop=1), Column("file", drop=4),
+    ]  # fmt: skip
+    rows: list[list[str | Text]] = []
     for variant in variants:
         artifact = variant.artifact
         parity = artifact.parity if artifact else None
-        shown.add_row(
-            variant.format,
-            variant.recipe,
+        rows.append([
+            f"{variant.format} {variant.recipe}",
             status_text(variant.status),
             bytes_text(artifact.size_bytes if artifact else None),
             bytes_text(artifact.download_bytes if artifact else None),
-            parity_text(parity),
+            sqnr_text(parity),
             f"{parity.max_rel:.0e}" if parity else "—",
-            top1_text(parity),
+            "—" if parity is None or parity.top1_agreement is None else f"{parity.top1_agreement:.1%}",
             accuracy_text(artifact.accuracy if artifact else None),
             artifact.path.name if artifact and variant.status == "ok" else "—",
-        )
-    return shown
+        ])  # fmt: skip
+    print_table(columns, rows)
 
 
-def run_table(run: Run) -> Table:
+def print_variants(run: Run) -> None:
     """What `deploy` and `runs show` show."""
     labelled = any(variant_accuracy(variant) for variant in run.variants)
-    judged: tuple[str, str] = ("accuracy", "right") if labelled else ("SQNR", "right")
-    shown = table(
-        "", "format", "recipe", "status", ("size", "right"), ("download", "right"), judged,
-        ("p50", "right"), ("p90", "right"), ("load", "right"), ("peak", "right"), ("model", "right"),
-    )  # fmt: skip
-    for variant in run.variants:
+    columns = [
+        Column(""), Column("variant"), Column("status"), Column("size", right=True, drop=2), Column("download", right=True, drop=1),
+        Column("accuracy" if labelled else "SQNR", right=True), Column("p50", right=True), Column("p90", right=True, drop=3),
+        Column("load", right=True, drop=5), Column("peak memory", right=True, drop=4), Column("model memory", right=True, drop=6),
+    ]  # fmt: skip
+    rows: list[list[str | Text]] = []
+    chosen = None
+    for number, variant in enumerate(run.variants):
         artifact, measured = variant.artifact, variant.measurement
         latency, memory = (measured.latency, measured.memory) if measured else (None, None)
         parity = measured.parity if measured else (artifact.parity if artifact else None)
-        is_chosen = run.chosen is not None and (run.chosen.recipe, run.chosen.format) == (variant.recipe, variant.format)
-        shown.add_row(
-            "→" if is_chosen else "",
-            variant.format,
-            variant.recipe,
+        if run.chosen is not None and (run.chosen.recipe, run.chosen.format) == (variant.recipe, variant.format):
+            chosen = number
+        rows.append([
+            "→" if number == chosen else "",
+            f"{variant.format} {variant.recipe}",
             status_text(variant.status),
             bytes_text(artifact.size_bytes if artifact else None),
             bytes_text(artifact.download_bytes if artifact else None),
-            accuracy_text(variant_accuracy(variant)) if labelled else parity_text(parity),
+            accuracy_text(variant_accuracy(variant)) if labelled else sqnr_text(parity),
             duration_text(latency.p50_ns if latency else None),
             duration_text(latency.p90_ns if latency else None),
             duration_text(latency.load_ns if latency else None),
             bytes_text(memory.peak_rss_bytes if memory else None),
             bytes_text(memory.model_rss_bytes if memory else None),
-            style="bold" if is_chosen else "",
-        )
-    return shown
+        ])  # fmt: skip
+    print_table(columns, rows, bold=chosen)
 
 
 def variant_accuracy(variant: Variant) -> Accuracy | None:
@@ -231,7 +220,7 @@ def print_run(run: Run) -> None:
     """A run's heading, its table, what went wrong, and the choice."""
     where = "emulated processor" if run.emulated else (f"profile {run.profile}" if run.profile else "no profile")
     out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({where})  run {run.id}")
-    out.print(run_table(run))
+    print_variants(run)
     for line in remarks(run):
         out.print(line, style="dim", markup=False, soft_wrap=True)
     if run.chosen is not None:

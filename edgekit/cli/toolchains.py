@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import click
 
-from edgekit.cli.say import as_json, err, out, print_json, table, working
+from edgekit.cli.say import Column, Progress, as_json, err, print_json, print_table, working
 from edgekit.errors import InputError, SetupError
 from edgekit.nearest import unknown
 from edgekit.toolchains.catalog import Toolchain, host, names, toolchain
@@ -39,6 +41,10 @@ def install_command(wanted: tuple[str, ...], everything: bool, json_wanted: bool
         show(json_wanted)
 
 
+def tell(progress: Progress, one: Toolchain, text: str) -> None:
+    progress(f"{one.name}: {text} (about {bytes_text(one.description.size_bytes)})", None)
+
+
 def install_all(wanted: Sequence[Toolchain]) -> None:
     """Install what is missing, saying so."""
     for one in wanted:
@@ -46,25 +52,35 @@ def install_all(wanted: Sequence[Toolchain]) -> None:
             err.print(f"{one.name}: already installed")
             continue
         with working(f"{one.name}: installing") as progress:
-            install(one, lambda text, _one=one: progress(f"{_one.name}: {text} (about {bytes_text(_one.description.size_bytes)})", None))
+            install(one, partial(tell, progress, one))
         err.print(f"[green]{one.name}: installed[/green]")
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One toolchain, as listed."""
+
+    name: str
+    installed: bool
+    size_bytes: int | None
+    purpose: str
+
+
+def row_of(name: str) -> Row:
+    try:
+        one = toolchain(name)
+    except SetupError as exc:
+        return Row(name, False, None, str(exc))
+    return Row(name, one.installed, one.description.size_bytes, one.description.purpose)
+
+
 def show(json_wanted: bool) -> None:
-    rows = []
-    for name in names():
-        try:
-            one = toolchain(name)
-            rows.append({"name": name, "installed": one.installed, "size_bytes": one.description.size_bytes, "purpose": one.description.purpose})
-        except SetupError as exc:
-            rows.append({"name": name, "installed": False, "size_bytes": None, "purpose": str(exc)})
+    rows = [row_of(name) for name in names()]
     if json_wanted:
-        print_json("toolchains", {"host": host(), "toolchains": rows})
+        print_json("toolchains", {"host": host(), "toolchains": [asdict(row) for row in rows]})
         return
-    shown = table("toolchain", "installed", ("size", "right"), "what for")
-    for row in rows:
-        shown.add_row(str(row["name"]), "yes" if row["installed"] else "no", bytes_text(row["size_bytes"]), str(row["purpose"]))  # type: ignore[arg-type]
-    out.print(shown)
-    missing = [str(row["name"]) for row in rows if not row["installed"]]
+    columns = [Column("toolchain"), Column("installed"), Column("size", right=True), Column("what for", drop=1)]
+    print_table(columns, [[row.name, "yes" if row.installed else "no", bytes_text(row.size_bytes), row.purpose] for row in rows])
+    missing = [row.name for row in rows if not row.installed]
     if missing:
         err.print(f"install with: edgekit toolchains install {' '.join(missing)}")

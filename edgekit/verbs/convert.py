@@ -51,9 +51,13 @@ def convert(source: Source, recipes: Sequence[Recipe], formats: Sequence[Format]
     variants = []
     for fmt in formats:
         for recipe in recipes:
-            name = f"{fmt.name} {recipe.name}"
-            variants.append(attempt(source, recipe, fmt, place, lambda text, fraction, _name=name: progress(f"{_name}: {text}", fraction)))
+            variants.append(attempt(source, recipe, fmt, place, prefixed(f"{fmt.name} {recipe.name}", progress)))
     return tuple(variants)
+
+
+def prefixed(name: str, progress: Progress) -> Progress:
+    """Progress that says which variant it is about."""
+    return lambda text, fraction: progress(f"{name}: {text}", fraction)
 
 
 def attempt(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Progress) -> Variant:

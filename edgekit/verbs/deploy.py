@@ -21,7 +21,7 @@ from edgekit.records import Run, Variant
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
-from edgekit.verbs.convert import Source, convert, open_source
+from edgekit.verbs.convert import Source, convert, open_source, prefixed
 from edgekit.write.format import Format
 
 RUN_BY_DEFAULT = ("tflite", "onnx")
@@ -68,7 +68,7 @@ def deploy(
     with connect(device.address) as transport, Bench.open(transport, device.python) as bench:
         profile = device.profile or match_profile(bench.told.identity)
         source = open_source(path, shapes or {}, data, recipes, formats, progress)
-        run = new_run(source, device, profile, bench.emulated)
+        run = new_run(source.model.path, source.model.sha256, device, profile, bench.emulated)
         with open_store() as store:
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
@@ -84,14 +84,14 @@ def deploy(
         return Deployment(run, bench.pushed_bytes, time.monotonic() - started, bench.agent_s)
 
 
-def new_run(source: Source, device: Device, profile: Profile | None, emulated: bool) -> Run:
+def new_run(model_path: Path, model_sha256: str, device: Device, profile: Profile | None, emulated: bool) -> Run:
     """A Run with no variants yet; its id sorts by time."""
     now = datetime.now(UTC)
     return Run(
         id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         started_utc=f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        model_path=str(source.model.path),
-        model_sha256=source.model.sha256,
+        model_path=str(model_path),
+        model_sha256=model_sha256,
         device_name=device.name,
         device_address=device.address,
         emulated=emulated,
@@ -133,9 +133,15 @@ def measure(
         reference=source.reference.folder,
         labels=source.samples.labels,
     )
-    name = f"{variant.format} {variant.recipe} on {device.name}"
+    return attempt_on(
+        bench, subject, variant, protocol, threads or device.threads or 1, prefixed(f"{variant.format} {variant.recipe} on {device.name}", progress)
+    )
+
+
+def attempt_on(bench: Bench, subject: Subject, variant: Variant, protocol: Protocol, threads: int, progress: Progress) -> Variant:
+    """The variant with its measurement, or `failed` with what went wrong on the device."""
     try:
-        found = bench.measure(subject, protocol, threads=threads or device.threads or 1, progress=lambda text, part: progress(f"{name}: {text}", part))
+        found = bench.measure(subject, protocol, threads=threads, progress=progress)
     except DeviceError as exc:
         return replace(variant, status="failed", error=str(exc))
     if found.latency is None:

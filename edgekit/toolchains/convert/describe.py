@@ -1,0 +1,21 @@
+"""A TFLite, ONNX or Core ML file in, its inputs and outputs out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgekit.toolchains.convert.runners import CannotRunError, open_runner
+
+if TYPE_CHECKING:
+    from edgekit.toolchains.worker import Job
+
+
+def run(job: Job) -> dict[str, Any]:
+    """`artifact` with `format` → `inputs`, `outputs` as the file states them."""
+    try:
+        runner = open_runner(job.inputs["artifact"], job.options["format"])
+    except CannotRunError as exc:
+        job.refuse(f"{job.inputs['artifact'].name} is no {job.options['format']} file that runs here: {exc}; check the file", kind="input")
+    except (TypeError, ValueError) as exc:
+        job.refuse(f"{job.inputs['artifact'].name} has inputs without fixed shapes ({exc}): fix them when you make the file", kind="input")
+    return {"inputs": runner.inputs, "outputs": runner.outputs, "notes": []}

@@ -1,0 +1,179 @@
+"""One file and a Device in, a Run of one variant out.
+
+A file that edgekit made has its lineage beside it: where its source model is still there, the file's outputs on the device are
+compared with the model's own. Any other file is compared with itself on this machine: that finds a device that computes
+something else, and says nothing of how right the file is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgekit.decide import choose, violations
+from edgekit.device import Device, match_profile
+from edgekit.errors import InputError
+from edgekit.files import download_bytes, sha256_tree, size_bytes
+from edgekit.hub.parity import BOUNDS
+from edgekit.measure import PROTOCOLS, Bench, Protocol, Subject
+from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
+from edgekit.records import Artifact, Samples, TensorSpec, Variant
+from edgekit.samples import prepare_for, reference
+from edgekit.store import open_store
+from edgekit.toolchains.catalog import toolchain
+from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.transport import connect
+from edgekit.verbs.convert import lineage_path
+from edgekit.verbs.deploy import Deployment, attempt_on, new_run, runs_there
+from edgekit.write.format import Format, formats
+
+UNKNOWN_RECIPE = "as given"
+
+
+class Origin(BaseModel):
+    """The model in a lineage file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    path: Path
+    sha256: str
+
+
+class Made(BaseModel):
+    """The artifact in a lineage file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    recipe: str
+    sha256: str
+
+
+class Lineage(BaseModel):
+    """What edgekit wrote beside a file, as far as it is needed here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    model: Origin
+    artifact: Made
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What a file's outputs on the device are held against."""
+
+    recipe: str
+    model_path: Path
+    model_sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    samples: Samples
+    expected: Path
+    """Tensor folder of the outputs."""
+    note: str
+
+
+def bench(
+    file: Path,
+    device: Device,
+    *,
+    data: Path | None = None,
+    protocol: Protocol = PROTOCOLS["quick"],
+    threads: int | None = None,
+    progress: Progress,
+) -> Deployment:
+    """Measure one file on a device and keep the Run in the store.
+
+    Raises:
+        InputError: no such file, not one that runs, or the device does not run its format.
+        DeviceError: the device could not be reached.
+    """
+    started = time.monotonic()
+    fmt = format_of(file)
+    sha256 = sha256_tree(file)
+    progress(f"connecting to {device.address}", None)
+    with connect(device.address) as transport, Bench.open(transport, device.python) as opened:
+        profile = device.profile or match_profile(opened.told.identity)
+        if fmt.name not in runs_there(profile):
+            raise InputError(f"{device.name} does not run {fmt.title} files: give one of {', '.join(runs_there(profile))}")
+        held = yardstick(file, sha256, fmt, data, progress)
+        artifact = Artifact(
+            model_sha256=held.model_sha256,
+            recipe=held.recipe,
+            format=fmt.name,
+            path=file.absolute(),
+            sha256=sha256,
+            size_bytes=size_bytes(file),
+            download_bytes=download_bytes(file),
+            route=(),
+            tools={package: toolchain(fmt.toolchain).version(package) or "" for package in fmt.verify_tools},
+            parity=None,
+            accuracy=None,
+            notes=(held.note,),
+        )
+        subject = Subject(
+            path=artifact.path,
+            sha256=sha256,
+            format=fmt.name,
+            recipe=held.recipe,
+            inputs=held.inputs,
+            outputs=held.outputs,
+            samples=held.samples.evaluation,
+            reference=held.expected,
+            labels=held.samples.labels,
+            bound=BOUNDS["w8a8"] if held.recipe == UNKNOWN_RECIPE else None,
+        )
+        begun = new_run(held.model_path, held.model_sha256, device, profile, opened.emulated)
+        with open_store() as store:
+            store.begin(begun)
+            variant = Variant(held.recipe, fmt.name, "ok", None, artifact, None)
+            variant = attempt_on(opened, subject, variant, protocol, threads or device.threads or 1, progress)
+            variant = replace(variant, violations=violations(variant, profile))
+            store.append(begun.id, variant)
+            finished = replace(begun, variants=(variant,), chosen=choose((variant,), profile))
+            store.finish(finished)
+        return Deployment(finished, opened.pushed_bytes, time.monotonic() - started, opened.agent_s)
+
+
+def format_of(file: Path) -> Format:
+    """The format of a file, by its suffix.
+
+    Raises:
+        InputError: nothing there, or no format of that suffix.
+    """
+    if not file.exists():
+        raise InputError(f"there is no file {file}: check the path")
+    for fmt in formats().values():
+        if file.suffix == fmt.suffix:
+            return fmt
+    raise InputError(f"{file} has no suffix of a format: give a file that ends in {', '.join(fmt.suffix for fmt in formats().values())}")
+
+
+def yardstick(file: Path, sha256: str, fmt: Format, data: Path | None, progress: Progress) -> Yardstick:
+    """The source model's outputs where the file's lineage leads to it, else the file's own on this machine."""
+    found = lineage_of(file, sha256)
+    if found is not None and found.model.path.exists():
+        shapes: Shapes = {spec["name"]: spec["shape"] for spec in json.loads(lineage_path(file).read_text())["inputs"]}
+        model = open_model(found.model.path, shapes, progress)
+        if model.sha256 == found.model.sha256:
+            samples = prepare_for(model.inputs, model.hub, data, False, progress)
+            expected = reference(model, samples, progress)
+            note = f"compared with {expected.runtime} on {samples.origin}"
+            return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note)
+    described = ReadResult.model_validate(run(Job(fmt.toolchain, "describe", {"artifact": file}, {"format": fmt.name}), progress).result)
+    inputs, outputs = (tuple(tensor_spec(spec) for spec in specs) for specs in (described.inputs, described.outputs))
+    samples = prepare_for(inputs, None, data, False, progress)
+    options: dict[str, Any] = {"format": fmt.name, "inputs": spec_json(inputs), "outputs": spec_json(outputs)}
+    outcome = run(Job(fmt.toolchain, "evaluate", {"artifact": file, "samples": samples.evaluation}, options), progress)
+    note = f"compared with this file's own outputs on this machine, for its source model is not known, on {samples.origin}"
+    return Yardstick(UNKNOWN_RECIPE, file.absolute(), sha256, inputs, outputs, samples, outcome.folder, note)
+
+
+def lineage_of(file: Path, sha256: str) -> Lineage | None:
+    """The lineage beside a file, if there is one and it is about these bytes."""
+    try:
+        found = Lineage.model_validate_json(lineage_path(file).read_text())
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+    return found if found.artifact.sha256 == sha256 else None
