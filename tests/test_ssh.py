@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -10,9 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from edgekit.errors import CommandFailed, DeviceError, DeviceTimeout, Unreachable
@@ -81,6 +84,15 @@ def test_what_login_scripts_print_is_not_the_commands_output(server: Server) -> 
     finally:
         rc.unlink()
         rc.parent.rmdir()
+
+
+def test_a_short_command_takes_a_few_milliseconds(device: Transport) -> None:
+    def once() -> float:
+        started = time.monotonic()
+        device.run(["true"], timeout_s=10)
+        return time.monotonic() - started
+
+    assert min(once() for _ in range(10)) < 0.035  # 40 ms more if small packets wait for each other's acknowledgement
 
 
 def test_commands_run_beside_each_other(device: Transport) -> None:
@@ -162,9 +174,13 @@ def test_a_device_that_answers_nothing_at_all_is_a_timeout(server: Server, devic
     try:
         with pytest.raises(DeviceTimeout, match="not done within 1 s"):
             device.run(["sh", "-c", "echo started; sleep 88886"], timeout_s=1, on_line=freeze)
+        if when == "within":  # it could not be told to end the command, so the connection that keeps it alive was closed
+            with pytest.raises(Unreachable):
+                device.run(["true"], timeout_s=1)
     finally:
         for pid in sessions:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
     wait_until(lambda: not running("sleep 88886"))
 
 
@@ -242,11 +258,12 @@ def fingerprint(key: Path) -> str:
 
 def test_an_unknown_host_key_is_refused_and_the_cure_cures(server: Server) -> None:
     server.known_hosts.write_text("")
+    accepted = server.log().count("Accepted")
     try:
         with pytest.raises(Unreachable, match=r"the host key of .* is not known") as error:
             connect("ssh:bench")
         assert fingerprint(server.host_key) in str(error.value)
-        assert "Accepted" not in server.log().splitlines()[-1]
+        assert server.log().count("Accepted") == accepted  # nothing of the user's was offered
         cure = re.search(r"run `(ssh-keyscan [^`]*)`", str(error.value))
         assert cure is not None
         subprocess.run(cure[1], shell=True, check=True, capture_output=True)
@@ -304,6 +321,20 @@ def test_a_name_that_is_excluded_is_not_known(server: Server) -> None:
         server.know_host_key()
 
 
+def test_the_kind_of_key_that_is_known_is_asked_for(server: Server, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(tmp_path / "rsa")], check=True)
+    kind, key, *_ = (tmp_path / "rsa.pub").read_text().split()
+    server.options.append(f"HostKey {tmp_path / 'rsa'}")
+    server.restart()
+    server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {kind} {key}\n")  # and not the ed25519 one, which would be preferred
+    try:
+        connect("ssh:bench").close()
+    finally:
+        server.options.pop()
+        server.restart()
+        server.know_host_key()
+
+
 # The user's keys
 
 
@@ -330,13 +361,17 @@ def test_no_key_at_all_is_said(server: Server, tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_agents_keys_are_used(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configure(server, tmp_path / "config", monkeypatch, f"  IdentityFile {tmp_path / 'absent'}", f"  UserKnownHostsFile {server.known_hosts}")
+    lines = [f"  IdentityFile {tmp_path / 'absent'}", f"  UserKnownHostsFile {server.known_hosts}"]
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL)
     try:
         wait_until((tmp_path / "agent").exists)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
         subprocess.run(["ssh-add", "-q", str(server.identity)], check=True)
+        configure(server, tmp_path / "config", monkeypatch, *lines)
         connect("ssh:bench").close()
+        configure(server, tmp_path / "config", monkeypatch, *lines, "  IdentitiesOnly yes")
+        with pytest.raises(Unreachable, match="no key was found"):
+            connect("ssh:bench")
     finally:
         agent.terminate()
         agent.wait()
@@ -394,6 +429,48 @@ def test_a_server_that_lets_in_but_does_not_serve(option: str, words: str, monke
         monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(strict.config))
         with pytest.raises(DeviceError, match=words):
             connect("ssh:bench")
+
+
+class Mute(paramiko.ServerInterface):
+    """A server that lets anybody in, and never answers the request to run a command."""
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        return 0  # AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return 0  # OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        time.sleep(8)
+        return False
+
+
+@pytest.mark.slow
+def test_a_server_that_never_answers_is_a_timeout(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        known = tmp_path / "known_hosts"
+        known.write_text(server.known_hosts.read_text().replace(str(server.port), str(port)))
+        configure(server, tmp_path / "config", monkeypatch, f"  IdentityFile {server.identity}", f"  UserKnownHostsFile {known}")
+        (tmp_path / "config").write_text((tmp_path / "config").read_text().replace(str(server.port), str(port)))
+        served: list[paramiko.Transport] = []
+
+        def serve() -> None:
+            served.append(paramiko.Transport(listening.accept()[0]))
+            served[0].add_server_key(paramiko.PKey.from_path(server.host_key))
+            served[0].start_server(server=Mute())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(DeviceTimeout, match="not done within 1 s while starting a shell"):
+            connect("ssh:bench", timeout_s=1)
+        assert time.monotonic() - started < 7.5
+        thread.join()
+        served[0].close()
 
 
 # The way there

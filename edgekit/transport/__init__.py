@@ -98,8 +98,8 @@ def connect(address: str, *, timeout_s: float = CONNECT_S) -> Transport:
 
 def suggestion(scheme: str, known: list[str]) -> str:
     """The schemes there are, in words, and the one that was probably meant."""
-    import difflib
+    from edgekit.nearest import nearest
 
-    nearest = difflib.get_close_matches(scheme, known, n=1)
-    meant = f"did you mean {nearest[0] + ':'!r}? " if nearest else ""
+    best = nearest(scheme, known)
+    meant = f"did you mean '{best}:'? " if best else ""
     return f"{meant}addresses begin with {', '.join(name + ':' for name in known)}, as in local: or ssh:pi@bench"
