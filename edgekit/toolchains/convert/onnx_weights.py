@@ -21,18 +21,19 @@ LEAST_VALUES = 256
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
-def store_half(model: onnx.ModelProto) -> list[str]:
-    """Weights in float16 and a Cast behind each; returns notes."""
+def store_half(model: onnx.ModelProto, kept: set[str]) -> list[str]:
+    """Weights in float16 and a Cast behind each, those in `kept` aside; returns notes."""
     left = []
     for name, tensor in floats(model).items():
+        if name in kept:
+            continue
         values = array(tensor)
         if np.abs(values).max() > LARGEST_HALF:
             left.append(name)
             continue
         stored = f"{name}:f16"
-        replace(
-            model, name, [numpy_helper.from_array(values.astype(np.float16), stored)], helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT)
-        )
+        node = helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT)
+        replace(model, name, [numpy_helper.from_array(values.astype(np.float16), stored)], node)
     return [f"weights beyond float16's range left in float32: {', '.join(left)}"] if left else []
 
 

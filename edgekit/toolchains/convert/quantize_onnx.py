@@ -19,9 +19,17 @@ import onnx
 from edgekit.hub.graph import makers
 from edgekit.toolchains.convert.onnx_weights import store_half, store_int8
 from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
+from edgekit.toolchains.convert.sensitive import before_logarithm, better, few_samples, loss
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
+
+METHODS = {
+    "fp16": "float16 weights",
+    "w8": "int8 weights per channel",
+    "w8d": "onnxruntime {} quantize_dynamic",
+    "w8a8": "onnxruntime {} quantize_static QDQ S8S8 per channel",
+}
 
 DYNAMIC = ("MatMul", "Gemm", "LSTM")
 """Operators that have a dynamic form worth its name; a dynamic Conv is several times slower than a float one, so it keeps int8 weights only."""
@@ -35,44 +43,62 @@ def run(job: Job) -> dict[str, Any]:
 
     Refuses w8a8 without calibration samples, and a result that does not run or gives nothing but zeros.
     """
-    recipe, target = job.options["recipe"], job.out / "model.onnx"
+    recipe, source, target = job.options["recipe"], job.inputs["float"], job.out / "model.onnx"
     if recipe == "w8a8" and "calibration" not in job.inputs:
         job.refuse("w8a8 needs samples to calibrate with: give some with --data, or use w8", kind="input")
     job.progress("quantizing")
-    model = onnx.load(job.inputs["float"])
+    ops = [(node.op_type, node.input, node.output) for node in onnx.load(source).graph.node]
+    before = OnnxRuntime(source)
+    few = few_samples(job.inputs.get("calibration"), before.inputs)
+    notes: list[str] = []
+
+    def make(left: set[int]) -> Path:
+        model = onnx.load(source)
+        rename(model, ending="_")  # the quantizer makes names by adding a number to a name, and meets names that exist
+        model, notes[:] = {"fp16": half, "w8": weights, "w8d": dynamic, "w8a8": static}[recipe](job, model, left)
+        slim(model)
+        path = job.out.parent / f"{len(left)}.onnx"
+        onnx.save(model, path)
+        return path
+
+    sensitive = before_logarithm(ops) if recipe in ("fp16", "w8a8") else set()
     try:
-        model, method, notes = {"fp16": half, "w8": weights, "w8d": dynamic, "w8a8": static}[recipe](job, model)
+        path, lost, part = better(recipe, make, lambda path: loss(before, OnnxRuntime(path), few), sensitive)
+    except CannotRunError as exc:
+        job.refuse(f"the {recipe} file does not run: {exc}; use another recipe or format")
     except QUANTIZER_ERRORS as exc:
         job.refuse(f"ONNX Runtime cannot make {recipe} of this model ({type(exc).__name__}: {str(exc)[:300]}): use another recipe or format")
-    slim(model)
-    onnx.save(model, target)
-    check(job, target)
-    return {"route": [method], "notes": notes}
+    if lost.zero_output:
+        job.refuse(f"{recipe} makes the output {lost.zero_output!r} all zero: use another recipe (w8 touches weights only)")
+    path.rename(target)
+    if part:
+        notes.append(f"{len(sensitive)} operators before a logarithm keep float32 activations: {recipe} lost too much there")
+    return {"route": [METHODS[recipe].format(version("onnxruntime"))], "notes": notes}
 
 
-Quantized = tuple[onnx.ModelProto, str, list[str]]
+Quantized = tuple[onnx.ModelProto, list[str]]
 
 
-def half(_: Job, model: onnx.ModelProto) -> Quantized:
-    return model, "float16 weights", store_half(model)
+def half(_: Job, model: onnx.ModelProto, left: set[int]) -> Quantized:
+    return model, store_half(model, {name for index in left for name in model.graph.node[index].input})
 
 
-def weights(_: Job, model: onnx.ModelProto) -> Quantized:
-    return model, "int8 weights per channel", store_int8(model)
+def weights(_: Job, model: onnx.ModelProto, __: set[int]) -> Quantized:
+    return model, store_int8(model)
 
 
-def dynamic(job: Job, model: onnx.ModelProto) -> Quantized:
+def dynamic(job: Job, model: onnx.ModelProto, _: set[int]) -> Quantized:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     made = job.out.parent / "dynamic.onnx"
     quantize_dynamic(model, made, op_types_to_quantize=list(DYNAMIC), per_channel=True, weight_type=QuantType.QInt8)
     model = onnx.load(made)
     store_int8(model)
-    notes = ["convolutions keep float32 activations: their dynamic form is slower than float32"] if has(model, "Conv") else []
-    return model, f"onnxruntime {version('onnxruntime')} quantize_dynamic", notes
+    convolves = any(node.op_type == "Conv" for node in model.graph.node)
+    return model, ["convolutions keep float32 activations: their dynamic form is slower than float32"] if convolves else []
 
 
-def static(job: Job, model: onnx.ModelProto) -> Quantized:
+def static(job: Job, model: onnx.ModelProto, left: set[int]) -> Quantized:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Folder(CalibrationDataReader):  # type: ignore[misc]
@@ -87,6 +113,7 @@ def static(job: Job, model: onnx.ModelProto) -> Quantized:
     logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which the hub has had
     made = job.out.parent / "static.onnx"
     kept, notes = left_float(model)
+    kept += [model.graph.node[index].name for index in sorted(left)]
     job.progress("calibrating")
     quantize_static(
         model,
@@ -98,7 +125,9 @@ def static(job: Job, model: onnx.ModelProto) -> Quantized:
         weight_type=QuantType.QInt8,
         nodes_to_exclude=kept,
     )
-    return onnx.load(made), f"onnxruntime {version('onnxruntime')} quantize_static QDQ S8S8 per channel", notes
+    model = onnx.load(made)
+    store_int8(model)  # weights of what was left out
+    return model, notes
 
 
 def left_float(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
@@ -118,37 +147,25 @@ def samples(job: Job) -> Iterator[dict[str, Any]]:
         job.progress("calibrating", (index + 1) / len(arrays[0]))
 
 
-def has(model: onnx.ModelProto, op_type: str) -> bool:
-    return any(node.op_type == op_type for node in model.graph.node)
-
-
 def slim(model: onnx.ModelProto) -> None:
-    """Drop what only people and tools read: shapes of inner tensors, names of nodes, descriptions; shorten names of inner tensors."""
+    """Drop what only people and tools read: shapes of inner tensors, names of nodes, descriptions, long names of inner tensors."""
     model.producer_name, model.producer_version = "edgekit", ""
     del model.graph.value_info[:]
     del model.metadata_props[:]
-    kept = {value.name for value in [*model.graph.input, *model.graph.output]}
-    made = [name for node in model.graph.node for name in node.output if name]
-    names = {name: f"{i:x}" for i, name in enumerate([*made, *(t.name for t in model.graph.initializer)]) if name not in kept}
+    rename(model)
     for tensor in model.graph.initializer:
-        tensor.name = names.get(tensor.name, tensor.name)
         tensor.doc_string = ""
     for node in model.graph.node:
         node.name = node.doc_string = ""
+
+
+def rename(model: onnx.ModelProto, ending: str = "") -> None:
+    """Number the inner tensors, in hexadecimal; inputs, outputs and nodes keep their names."""
+    kept = {value.name for value in [*model.graph.input, *model.graph.output]}
+    made = [name for node in model.graph.node for name in node.output if name]
+    names = {name: f"{i:x}{ending}" for i, name in enumerate([*made, *(t.name for t in model.graph.initializer)]) if name not in kept}
+    for tensor in [*model.graph.initializer, *model.graph.value_info]:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-
-
-def check(job: Job, target: Path) -> None:
-    """Run both files on one sample: a quantized file that gives nothing but zeros is no answer."""
-    try:
-        before, after = OnnxRuntime(job.inputs["float"]), OnnxRuntime(target)
-        if "calibration" in job.inputs:
-            feeds = list(next(samples(job)).values())
-        else:
-            feeds = [np.full(spec["shape"], 0.5).astype(spec["dtype"]) for spec in before.inputs]
-        for spec, a, b in zip(before.outputs, before.run(feeds), after.run(feeds), strict=True):
-            if np.any(a != 0) and not np.any(b != 0):
-                job.refuse(f"{job.options['recipe']} makes the output {spec['name']!r} all zero: use another recipe (w8 touches weights only)")
-    except CannotRunError as exc:
-        job.refuse(f"the {job.options['recipe']} file does not run: {exc}; use another recipe or format")

@@ -12,11 +12,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator's kind (`CONV_2D`), the name of its first output, and whether that is an output of the model."""
+    """An operator's kind (`CONV_2D`), the name of its first output, whether that is an output of the model, and its tensors by index."""
 
     kind: str
     output: str
     is_output: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -35,7 +37,8 @@ class TfliteFile:
             code = self.table.operatorCodes[op.opcodeIndex]
             first = int(op.outputs[0])
             name = graph.tensors[first].name or b""
-            yield Operator(names[max(code.builtinCode, code.deprecatedBuiltinCode)], name.decode(), first in graph.outputs)
+            kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            yield Operator(kind, name.decode(), first in graph.outputs, tuple(map(int, op.inputs)), tuple(map(int, op.outputs)))
 
 
 def read(source: Path | bytes) -> TfliteFile:
