@@ -167,7 +167,7 @@ class Delivery:
         except ValidationError as exc:
             reason = last_line(told.stderr) or f"code {told.code}"
             argv = [self.python, "-I", "-c", "…"]
-            message = f"its half of the delivery failed ({reason}): check that {self.python} is Python 3.6 or later"
+            message = f"its half of the delivery failed ({reason}): check that {self.python} is Python 3.7 or later"
             raise AgentError(address, message, argv=argv, code=told.code, stdout=told.stdout, stderr=told.stderr) from exc
         if answer.error == "no space":
             raise no_space(address, f"files in {self.root}", answer.needs_bytes, answer.has_bytes)

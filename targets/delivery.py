@@ -1,8 +1,10 @@
 """A request (JSON) on stdin, what was done (JSON) on stdout: the device's half of `edgekit/deliver.py`.
 
-Runs under the device's own Python, 3.6 or later, with nothing but its standard library. Below the root: `blobs/<sha256>/<name>` are files
+Runs under the device's own Python, 3.7 or later, with nothing but its standard library. Below the root: `blobs/<sha256>/<name>` are files
 as they were sent, `trees/<sha256>/` unpacked archives, `jobs/<random>/` what one job reads and writes.
 """
+
+from __future__ import annotations
 
 import contextlib
 import errno
@@ -16,6 +18,9 @@ import tarfile
 import tempfile
 import time
 import zlib
+from typing import Any
+
+Request = Answer = Any  # JSON objects; `edgekit/deliver.py` makes the one and checks the other
 
 CHUNK = 1 << 20
 STALE_S = 7 * 24 * 3600  # a job's folder that nobody removed: its run was cut off
@@ -26,12 +31,12 @@ class Refused(Exception):
 
 
 class NoSpace(Exception):
-    def __init__(self, needs_bytes, has_bytes):
+    def __init__(self, needs_bytes: int, has_bytes: int) -> None:
         super().__init__()
         self.answer = {"error": "no space", "needs_bytes": needs_bytes, "has_bytes": has_bytes}
 
 
-def open_root(request):
+def open_root(request: Request) -> Answer:
     """Make the root, private to the user, and remove what jobs left there long ago."""
     base = os.environ.get("EDGEKIT_CACHE_DIR", "")
     if not base.startswith("/"):
@@ -47,12 +52,12 @@ def open_root(request):
     return {"path": base}
 
 
-def blobs(request):
+def blobs(request: Request) -> Answer:
     """Say of each file whether it is here with the right content; make room for those that are not."""
     return {"present": [settle(request["root"], **blob) for blob in request["blobs"]]}
 
 
-def settle(root, sha256, name, executable):
+def settle(root: str, sha256: str, name: str, executable: bool) -> bool:
     folder = os.path.join(root, "blobs", sha256)
     path = os.path.join(folder, name)
     os.makedirs(folder, exist_ok=True)
@@ -66,7 +71,7 @@ def settle(root, sha256, name, executable):
     return True
 
 
-def holds(path, sha256):
+def holds(path: str, sha256: str) -> bool:
     """Whether a regular file has that content."""
     if os.path.islink(path) or not os.path.isfile(path):
         return False
@@ -77,18 +82,18 @@ def holds(path, sha256):
     return digest.hexdigest() == sha256
 
 
-def remove_file(path):
+def remove_file(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.remove(path)
 
 
-def tree(request):
+def tree(request: Request) -> Answer:
     """Where an archive is unpacked, if it is."""
     path = os.path.join(request["root"], "trees", request["sha256"])
     return {"path": path if os.path.isdir(path) else None}
 
 
-def unpack(request):
+def unpack(request: Request) -> Answer:
     """Unpack an archive aside and rename the folder; the archive itself is no longer needed then."""
     trees = os.path.join(request["root"], "trees")
     final = os.path.join(trees, request["sha256"])
@@ -116,7 +121,7 @@ def unpack(request):
     return {"path": final}
 
 
-def place(archive, member, folder):
+def place(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> None:
     """Write one member below a folder. Links are refused: none is needed, and a chain of them can lead outside."""
     name = posixpath.normpath(member.name)
     if name.startswith("/") or name.split("/")[0] == "..":
@@ -126,7 +131,9 @@ def place(archive, member, folder):
         os.makedirs(path, exist_ok=True)
     elif member.isreg():
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with archive.extractfile(member) as source, open(path, "wb") as file:
+        source = archive.extractfile(member)
+        assert source is not None
+        with source, open(path, "wb") as file:
             shutil.copyfileobj(source, file, CHUNK)
         os.chmod(path, 0o700 if member.mode & 0o100 else 0o600)
         os.utime(path, (member.mtime, member.mtime))  # compiled Python files are valid for one mtime of their source
@@ -134,17 +141,17 @@ def place(archive, member, folder):
         raise Refused(f"the archive's member {member.name!r} is neither a file nor a folder")
 
 
-def free_bytes(folder):
+def free_bytes(folder: str) -> int:
     told = os.statvfs(folder)
     return told.f_bavail * told.f_frsize
 
 
-def workdir(request):
+def workdir(request: Request) -> Answer:
     """A fresh, private folder for one job."""
     return {"path": tempfile.mkdtemp(dir=os.path.join(request["root"], "jobs"))}
 
 
-def remove(request):
+def remove(request: Request) -> Answer:
     """Remove jobs' folders, and nothing else."""
     jobs = os.path.join(request["root"], "jobs")
     for path in request["paths"]:
@@ -153,7 +160,7 @@ def remove(request):
     return {}
 
 
-def main():
+def main() -> None:
     os.umask(0o077)
     request = json.load(sys.stdin)
     asked = {"open": open_root, "blobs": blobs, "tree": tree, "unpack": unpack, "workdir": workdir, "remove": remove}
