@@ -148,13 +148,17 @@ def fill(name: str, found: Dims, named: Mapping[str, int]) -> list[int]:
 
 
 def check_static(model: ModelProto) -> None:
-    """Refuse a graph in which a tensor's shape is known only when it runs.
+    """Refuse a graph with loops, or in which a tensor's shape is known only when it runs.
 
     Raises:
         Refusal: names the first such node.
     """
     fixed = static_shapes(model.graph)
     for node in model.graph.node:
+        if node.op_type in ("Loop", "Scan"):
+            message = f"node {title(node)!r} is a {node.op_type}, which no mobile format carries"
+            cure = "export recurrent layers unrolled, or as LSTM and GRU"
+            raise Refusal(f"{message}: {cure}", kind="convert", op=node.op_type, node=title(node))
         for name in node.output:
             if name and name not in fixed:
                 message = f"node {title(node)!r} ({node.op_type}) gives {name!r}, whose shape is known only when the model runs"

@@ -75,8 +75,9 @@ def read(path: Path, inputs: list[Spec]) -> dict[str, Array]:
     """
     names = [spec["name"] for spec in inputs]
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, NpzFile) else loaded
+        with path.open("rb") as file:  # numpy leaves a file open that it does not understand
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {name: loaded[name] for name in loaded.files} if isinstance(loaded, NpzFile) else loaded
     except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as exc:
         if "allow_pickle" in str(exc) and "Object" in str(exc):
             raise Unusable(f"{path.name} holds Python objects, which are never loaded: save plain arrays of numbers with numpy.savez") from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
 
+MOST_STEPS = 256
+"""Of a recurrent layer that is written out; each step is about ten operators."""
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A model as TensorFlow runs it: a list of tensors in, a list of tensors out."""
@@ -30,6 +35,8 @@ class Program:
     """Name → tf dtype and shape, in the model's order; None where an axis (or the rank) is open."""
     outputs: list[str]
     call: Callable[[list[Any]], list[Any]]
+    unroll: Callable[[], None]
+    """Have short recurrent layers write out their steps from now on: a loop, which they are otherwise, is in no mobile format."""
 
 
 def load(job: Job) -> Program:
@@ -53,13 +60,17 @@ def load_keras(job: Job, path: Path) -> Program:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, AttributeError, NotImplementedError, ImportError, zipfile.BadZipFile) as exc:
-        words = " ".join(str(exc).split())[:200]
-        if "lambda" in words.lower():
+        text = str(exc)
+        words = " ".join(text.split())[:200]
+        own = re.search(r"(?:locate class|Unknown layer:?|Unknown object:?) '?(\w+)", text)
+        if "`Lambda`" in text or "Lambda layer" in text:
             job.refuse(
                 f"{path.name} has a Lambda layer, whose Python code is never run: save the model with model.export(FOLDER) and give that folder", kind="input"
             )
-        if "registered" in words or "locate class" in words or "Unknown layer" in words or "Could not locate" in words:
-            job.refuse(f"{path.name} needs classes of its own ({words}): save the model with model.export(FOLDER) and give that folder", kind="input")
+        if own:
+            job.refuse(
+                f"{path.name} needs the class {own[1]!r}, which is not Keras': save the model with model.export(FOLDER) and give that folder", kind="input"
+            )
         job.refuse(f"{path.name} cannot be loaded by Keras {keras.__version__} ({words}): check that it is whole, or save it again", kind="input")
     if not getattr(model, "inputs", None):
         job.refuse(f"{path.name} was saved before it knew its inputs: call the model once on data, or build it, and save it again", kind="input")
@@ -70,8 +81,16 @@ def load_keras(job: Job, path: Path) -> Program:
         return list(keras.tree.flatten(model(packed, training=False)))
 
     inputs: dict[str, tuple[Any, list[int | str | None] | None]] = {tensor.name: (tf.as_dtype(tensor.dtype), list(tensor.shape)) for tensor in model.inputs}
-    names = getattr(model, "output_names", None) or [f"output_{index}" for index in range(len(model.outputs))]
-    return Program("keras", inputs, unique(names), call)
+    names = getattr(model, "output_names", None) or [model.layers[-1].name]
+    return Program("keras", inputs, unique(names), call, lambda: unroll(model))
+
+
+def unroll(model: Any) -> None:
+    """Set Keras' own `unroll` on recurrent layers of at most `MOST_STEPS` steps."""
+    for layer in model._flatten_layers():
+        steps = layer.input.shape[1] if isinstance(layer, keras.layers.RNN) and layer.built else None
+        if steps is not None and steps <= MOST_STEPS:
+            layer.unroll = True
 
 
 def load_saved_model(job: Job, path: Path) -> Program:
@@ -95,7 +114,7 @@ def load_saved_model(job: Job, path: Path) -> Program:
         return [found[key] for key in outputs]
 
     inputs = {key: (spec.dtype, None if spec.shape.rank is None else spec.shape.as_list()) for key, spec in declared.items()}
-    return Program("savedmodel", inputs, outputs, call)
+    return Program("savedmodel", inputs, outputs, call, lambda: None)
 
 
 def unique(names: list[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Small Keras models that a reader has to get right, or to refuse.
 
-    <tensorflow toolchain's python> odd_keras.py DIR
+<tensorflow toolchain's python> odd_keras.py DIR
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Small PyTorch programs and files that a reader has to get right, or to refuse.
 
-    <torch toolchain's python> odd_torch.py DIR
+<torch toolchain's python> odd_torch.py DIR
 """
 
 from __future__ import annotations
