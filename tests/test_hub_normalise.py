@@ -111,7 +111,8 @@ def test_a_boundary_takes_its_names_and_an_inner_tensor_gives_way() -> None:
 
 
 def test_a_name_inside_a_body_follows() -> None:
-    text = "(float[1] a, bool c) => (float[1] y) { y = If (c) <then_branch = t () => (float[1] p) { p = Relu(a) }, else_branch = e () => (float[1] q) { q = Neg(a) }> }"
+    text = """(float[1] a, bool c) => (float[1] y) {
+        y = If (c) <then_branch = t () => (float[1] p) { p = Relu(a) }, else_branch = e () => (float[1] q) { q = Neg(a) }> }"""
     model = parse(text)
     name_boundary(model, {"a": "image", "c": "c"}, ["label"])
     (label,) = ReferenceEvaluator(model).run(None, {"image": np.float32([2]), "c": np.bool_(False)})
