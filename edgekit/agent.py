@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import tempfile
 from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ class WarmUp(Record):
 class LatencyResult(Record):
     """`result.json` of the mode `latency`; not complete where the agent was ended while it measured."""
 
+    job: str
     complete: bool
     load_ns: int
     first_ns: int
@@ -55,6 +57,7 @@ class LatencyResult(Record):
 class MemoryResult(Record):
     """`result.json` of the mode `memory`."""
 
+    job: str
     complete: bool
     peak_rss_bytes: int | None
     model_rss_bytes: int | None
@@ -94,19 +97,20 @@ class Agent:
                 if "text" in message:
                     progress(str(message["text"]), None)
 
+        name = secrets.token_hex(8)
         argv = [self.python, "-I", "-S", self.path, self.folder]
         try:
-            done = self.transport.run(argv, timeout_s=deadline_s, check=False, stdin=json.dumps(job).encode(), on_line=listen)
+            done = self.transport.run(argv, timeout_s=deadline_s, check=False, stdin=json.dumps({**job, "job": name}).encode(), on_line=listen)
             ended = None if "result" in said else early_end(done.code, done.stderr)
         except DeviceTimeout:
             ended = f"was stopped after {deadline_s:.0f} s; allow more time or use fewer samples"
-        result = said.get("result") if ended is None else self.left_behind()
+        result = said.get("result") if ended is None else self.left_behind(name)
         if result is not None and "error" in result:
             raise AgentError(self.transport.address, str(result["error"]["message"]), argv=argv)
         return result, ended
 
-    def left_behind(self) -> dict[str, Any] | None:
-        """The result that an agent wrote before it was ended, if it got that far."""
+    def left_behind(self, name: str) -> dict[str, Any] | None:
+        """The result that the agent of this job wrote before it was ended; None if it did not get that far: what lies there is an earlier job's."""
         with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
             local = Path(scratch) / "result.json"
             try:
@@ -114,7 +118,7 @@ class Agent:
             except CommandFailed:
                 return None
             content = json.loads(local.read_text())
-            return content if isinstance(content, dict) else None
+            return content if isinstance(content, dict) and content.get("job") == name else None
 
     def pull(self, name: str, destination: Path) -> Path:
         """Fetch a file that a job wrote."""

@@ -5,6 +5,7 @@
 (agent.pyz is this folder's Python files as a zip, this one as `__main__.py`.) Needs Python 3.10, numpy and the file's runtime; the last
 two lie in the folder that the job calls `site`. The job:
 
+    job           its name, which the result repeats
     mode          latency | memory
     artifact      the file; format: tflite | onnx
     site          a folder with site-packages
@@ -92,6 +93,7 @@ def latency(job: Json, folder: str, say: Say) -> Json:
         one.flush()
 
     result: Json = {
+        "job": job["job"],
         "complete": False,
         "load_ns": load_ns,
         "first_ns": first_ns,
@@ -179,6 +181,7 @@ def memory(job: Json, folder: str, say: Say) -> Json:
     peak = status("VmHWM")
     pss = re.search(r"^Pss:\s+(\d+) kB", conditions.text("/proc/self/smaps_rollup"), re.M)
     return {
+        "job": job["job"],
         "complete": True,
         "peak_rss_bytes": max(life_peak, peak) or None,
         "model_rss_bytes": max(peak - floor, 0) if peak else None,
@@ -241,7 +244,7 @@ def main(folder: str) -> None:
     try:
         result = MODES[job["mode"]](job, folder, say)
     except Refused as refusal:
-        result = {"error": refusal.record}
+        result = {"job": job["job"], "error": refusal.record}
     write_result(folder, result)
     channel.write(json.dumps({"result": result}) + "\n")  # the same once more, to save the host a journey
     channel.flush()
