@@ -20,21 +20,24 @@ CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}
 
 
 def first_wrong(hub: Path, runner: Runner, feeds: list[Array], bound: Bound) -> dict[str, Any] | None:
-    """`tensor`, `op`, `node` of the first hub tensor, in order of computation, that departs; None where none can be told."""
+    """`tensor`, `op`, `node` of the first hub tensor, in order of computation, that departs; None where none can be told.
+
+    None too where the file agrees with the hub: then it is the hub, or the samples, that differ from the source model.
+    """
     graph = onnx.load(hub).graph
+    makers = {name: node for node in graph.node for name in node.output if name}
     truth = OnnxRuntime(hub).tensors(feeds)
     found = runner.tensors(feeds)
-    last = None
-    for node in graph.node:
-        for name in node.output:
-            seen = [array for one in names_in_artifact(graph, node, name) if (array := found.get(one)) is not None]
-            wanted = [truth[one] for one in [name, *activated(graph, name)] if one in truth]
-            if seen and wanted and not any(agrees(a, b, bound) for a in wanted for b in seen):
-                return {"tensor": name, "op": node.op_type, "node": node.name}
-            last = {"tensor": name, "op": node.op_type, "node": node.name}
-    if last is None or runner.delegate != "XNNPACK":
-        return None
-    return {**last, "op": f"{runner.delegate} delegate"}  # right tensor by tensor without the delegate, so it is the delegate
+    for name, node in makers.items():
+        seen = [found[one] for one in names_in_artifact(graph, node, name) if one in found]
+        wanted = [truth[one] for one in [name, *activated(graph, name)] if one in truth]
+        if seen and wanted and not any(agrees(a, b, bound) for a in wanted for b in seen):
+            return {"tensor": name, "op": node.op_type, "node": node.name}
+    for value, array in zip(graph.output, runner.run(feeds), strict=True):
+        if value.name in truth and not agrees(truth[value.name], array, bound):
+            node = makers[value.name]  # right tensor by tensor, wrong as it runs: the difference is the delegate
+            return {"tensor": value.name, "op": f"{node.op_type} under {runner.delegate}", "node": node.name}
+    return None
 
 
 def names_in_artifact(graph: onnx.GraphProto, node: onnx.NodeProto, name: str) -> Iterator[str]:
