@@ -7,6 +7,7 @@ weights gave up a bit) nor is slow on ARM.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -163,7 +164,9 @@ def rename(model: onnx.ModelProto, ending: str = "") -> None:
     """Number the inner tensors, in hexadecimal; inputs, outputs and nodes keep their names."""
     kept = {value.name for value in [*model.graph.input, *model.graph.output]}
     made = [name for node in model.graph.node for name in node.output if name]
-    names = {name: f"{i:x}{ending}" for i, name in enumerate([*made, *(t.name for t in model.graph.initializer)]) if name not in kept}
+    inner = [name for name in [*made, *(tensor.name for tensor in model.graph.initializer)] if name not in kept]
+    free = (name for name in (f"{i:x}{ending}" for i in itertools.count()) if name not in kept)
+    names = dict(zip(inner, free, strict=False))
     for tensor in [*model.graph.initializer, *model.graph.value_info]:
         tensor.name = names.get(tensor.name, tensor.name)
     for node in model.graph.node:
