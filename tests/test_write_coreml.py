@@ -72,7 +72,7 @@ def test_operators_that_onnx2coreml_lacks_or_gets_wrong_come_out_right(tmp_path:
         make_node("Trilu", ["x"], ["lower"], upper=0),
     ]
     feeds = {"x": x, "y": y, "small": small, "far": 200 * x, "whole": whole, "ties": ties}
-    constants = {"three": np.array([3], np.int32), "one": np.array(1, np.int64)}
+    constants: dict[str, Array] = {"three": np.array([3], np.int32), "one": np.array(1, np.int64)}
     integers: dict[str, tuple[int, list[int]]] = {"fmod": (TensorProto.INT32, [1, 4]), "mod": (TensorProto.INT32, [1, 4])}
     integers |= {"last": (TensorProto.INT64, [1, 1]), "first": (TensorProto.INT64, [1, 1])}
     shapes = {"einsum": [5, 3]}
@@ -177,9 +177,11 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "hub.onnx")
     job = Job("convert", "write_coreml", {"hub": tmp_path / "hub.onnx"}, {"precision": "fp16"})
 
-    digests = {sha256_tree(run(job, lambda text, fraction: None, cache=False).folder) for _ in range(2)}
+    folders = [run(job, lambda text, fraction: None, cache=False).folder for _ in range(2)]
+    digests = {sha256_tree(folder) for folder in folders}
 
     assert len(digests) == 1
+    assert b"conversion_date" not in (folders[0] / "model.mlpackage/Data/com.apple.CoreML/model.mlmodel").read_bytes()
 
 
 X = normal(1, 2, 8, 8)
