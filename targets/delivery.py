@@ -18,9 +18,11 @@ import tarfile
 import tempfile
 import time
 import zlib
-from typing import Any
+from typing import Any, Dict  # noqa: UP035 (evaluated, and 3.7 has no dict[…])
 
-Request = Answer = Any  # JSON objects; `edgekit/deliver.py` makes the one and checks the other
+# JSON objects; `edgekit/deliver.py` makes the one and checks the other.
+Request = Dict[str, Any]  # noqa: UP006
+Answer = Dict[str, Any]  # noqa: UP006
 
 CHUNK = 1 << 20
 STALE_S = 7 * 24 * 3600  # a job's folder that nobody removed: its run was cut off

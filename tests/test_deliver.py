@@ -47,8 +47,10 @@ def archive_of(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path
 
 
 def test_the_folder_is_private(here: Transport, root: Path) -> None:
+    root.mkdir(mode=0o755)
     assert Delivery.open(here).root == str(root)
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    assert stat.S_IMODE((root / "blobs").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(("cache", "expected"), [("", "home/.cache/edgekit"), ("elsewhere", "elsewhere/edgekit")])

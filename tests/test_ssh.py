@@ -26,6 +26,15 @@ from tests.test_transport import AWKWARD, ECHO_ARGV
 
 pytestmark = pytest.mark.lab
 
+# Ends the one process with that command line; fails if there is none.
+KILL = """
+import os, sys
+from pathlib import Path
+wanted = sys.argv[1].replace(" ", "\\0") + "\\0"
+(pid,) = [int(f.name) for f in Path("/proc").iterdir() if f.name.isdigit() and (f / "cmdline").read_text(errors="replace") == wanted]
+os.kill(pid, 9)
+"""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
@@ -106,6 +115,15 @@ def test_commands_run_beside_each_other(device: Transport) -> None:
 
 
 # The end of a command
+
+
+def test_what_a_command_leaves_behind_stays(device: Transport) -> None:
+    device.run(["sh", "-c", "sleep 88887 >/dev/null 2>&1 </dev/null &"], timeout_s=10)
+    device.close()
+    time.sleep(0.3)  # the guard ends within milliseconds
+    with connect("ssh:bench") as again:
+        again.run(["python3", "-c", KILL, "sleep 88887"], timeout_s=10)
+    wait_until(lambda: not running("sleep 88887"))
 
 
 def test_a_timeout_ends_the_command_and_its_children_there(device: Transport) -> None:
@@ -352,6 +370,7 @@ def test_a_refused_key_is_named_with_the_user(server: Server, tmp_path: Path, mo
     words = f"does not accept the keys offered for user {server.user}: {tmp_path}/other, {tmp_path}/locked .cannot be used: encrypted"
     with pytest.raises(Unreachable, match=words):
         connect("ssh:bench")
+    wait_until(lambda: server.sessions() == [])
 
 
 def test_no_key_at_all_is_said(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_proxy_none_is_no_proxy(config: Write) -> None:
 
 def test_included_files_count_in_their_places(config: Write, tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "one.conf").write_text("Host bench\n User from-one\n")
+    (tmp_path / "conf.d" / "one.conf").write_text("User from-one\nHost elsewhere\n User nobody\n")
     (tmp_path / "conf.d" / "two.conf").write_text("Port 2202\n")
     config("Host bench\n Include conf.d/*.conf\n IdentityFile /own\nHost *\n User late\n")
     (hop,) = hops("ssh:bench")

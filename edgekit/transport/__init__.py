@@ -46,7 +46,7 @@ class Transport(Protocol):
     ) -> Completed:
         """Run a command in a process group of its own and wait for it; `on_line` gets each line of stdout as it comes.
 
-        The command and its children end with the call, also after a timeout, a Ctrl-C or a lost connection.
+        After a timeout, a Ctrl-C or a lost connection it is killed there with its children; what it leaves behind when it ends by itself, stays.
 
         Raises:
             CommandFailed: it ended with a code other than 0, and `check` is set.
