@@ -33,15 +33,16 @@ class Bound:
 
 
 BOUNDS: Mapping[str, Bound] = {
-    # Float32 kernels differ by the order of their sums: 1e-7 to 5e-6 was seen; a wrong op is beyond 1e-2.
+    # Float32 kernels differ by the order of their sums: 2e-7 to 2e-6 was seen on five networks; a wrong operator is beyond 1e-2.
     "fp32": Bound(max_rel=1e-4),
-    # Half a unit in the last place of float16 is 5e-4 and grows by the square root of the depth.
+    # Half a unit in the last place of float16 is 5e-4 and grows with the square root of the depth: 2e-4 to 2e-3 was seen.
     "fp16": Bound(max_rel=5e-3),
-    # A right int8 file keeps its direction even where its values are off; one with a wrong scale, axis or a dead layer
-    # is near 0 dB.
+    # Of int8 the largest error says little, its power much. Seen on five networks, TFLite and ONNX, at their lowest: w8 23.6 dB and a
+    # cosine of 0.998, w8d 18.4 dB and 0.993, w8a8 23.0 dB and 0.998. The floors are 8 to 13 dB below, for networks that are harder;
+    # a wrong scale, a wrong axis or a dead layer is near 0 dB.
     "w8": Bound(min_sqnr_db=15.0, min_cosine=0.98),
-    "w8d": Bound(min_sqnr_db=12.0, min_cosine=0.97),
-    "w8a8": Bound(min_sqnr_db=8.0, min_cosine=0.93),
+    "w8d": Bound(min_sqnr_db=10.0, min_cosine=0.95),
+    "w8a8": Bound(min_sqnr_db=10.0, min_cosine=0.95),
 }
 
 
