@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from edgekit.doctor import clock, libc, processor, room, speed
 from edgekit.measure import tell
 from edgekit.runtime import platform
 from edgekit.transport import connect
+from tests.conftest import missing
 
 DOCUMENTED = sorted((Path(__file__).parent / "device_output" / "documented").glob("*.json"))
 
@@ -68,3 +72,28 @@ def test_this_machine_tells_who_it_is() -> None:
     assert told.python == f"{sys.version_info.major}.{sys.version_info.minor}"
     assert told.cores
     assert "loadavg" in told.state
+
+
+def test_a_processor_under_qemu_user_is_emulated_and_says_so(tmp_path: Path) -> None:
+    """qemu hides itself in /proc/self/exe; the program that really runs is in /proc/thread-self/exe. A Python of that name stands in for it."""
+    stand_in = tmp_path / "qemu-aarch64"
+    shutil.copy(os.path.realpath(sys.executable), stand_in)
+    environment = {**os.environ, "PYTHONHOME": sys.base_prefix}
+
+    done = subprocess.run([stand_in, platform().conditions], env=environment, capture_output=True, text=True, check=True)
+
+    told = Told.model_validate_json(done.stdout)
+    assert told.emulated
+    assert told.identity["emulation"] == "qemu-user (qemu-aarch64)"
+
+
+@pytest.mark.lab
+def test_a_genuine_qemu_user_is_recognised() -> None:
+    qemu = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+    if qemu is None or os.uname().machine != "x86_64":
+        missing("qemu-x86_64", "sudo apt-get install qemu-user-static, on an x86-64 machine")
+
+    assert qemu is not None
+    done = subprocess.run([qemu, "/usr/bin/python3", "-I", "-S", platform().conditions], capture_output=True, text=True, check=True)
+
+    assert Told.model_validate_json(done.stdout).identity["emulation"].startswith("qemu-user (qemu-x86_64")

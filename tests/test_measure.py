@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.agent import Progress
 from edgekit.errors import AgentError, Unreachable
-from edgekit.measure import PROTOCOLS, Bench, Progress, Protocol
+from edgekit.measure import PROTOCOLS, Bench, Protocol
 from edgekit.records import Accuracy
 from edgekit.toolchains.jobs import Job, run
 from edgekit.transport import connect
@@ -229,7 +230,7 @@ def test_another_user_with_an_empty_home_measures_over_ssh(server: Server, model
 @pytest.mark.lab
 def test_a_connection_that_drops_while_measuring_is_an_error(server: Server, model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
-    dropped = []
+    dropped: list[str] = []
 
     def listen(said: str, _: float | None) -> None:
         if said.startswith("measuring: ") and not dropped:
