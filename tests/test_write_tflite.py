@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgekit.errors import ConvertError
+from edgekit.places import PACKAGE
+from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.convert.tflite_boundary import BoundaryError, Value, inputs_of, outputs_of, pin, value_of
 from tests.lab.convert import do, verified, written
 from tests.lab.onnx_cases import BOOL, FLOAT, INT64, conv, draw, model, save
@@ -108,6 +111,28 @@ def test_the_file_keeps_boundary_and_values(case: Callable[[], onnx.ModelProto],
     assert found["boundary"] is None
     assert found["parity"]["max_rel"] < 1e-5
     assert found["first_wrong"] is None
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize(
+    ("size", "pads", "kept"), [(8, [0, 0, 1, 1], 0), (8, [1, 1, 1, 1], 1), (8, [1, 1, 0, 0], 1), (9, [0, 0, 1, 1], 1), (9, [1, 1, 1, 1], 0)]
+)
+def test_padding_is_part_of_the_convolution_only_where_same_means_the_same(size: int, pads: list[int], kept: int, tmp_path: Path) -> None:
+    out = (size + pads[0] + pads[2] - 3) // 2 + 1
+    convolution = node("Conv", ["x", "w"], ["y"], pads=pads, strides=[2, 2])
+    made = model([convolution], [("x", FLOAT, [1, 2, size, size])], [("y", FLOAT, [1, 3, out, out])], [draw("w", 3, 2, 3, 3)])
+    file = written(tmp_path, made, "tflite")
+    assert operators(file).count("PAD") == kept
+    assert verified(tmp_path, made, file, "tflite")["parity"]["max_rel"] < 1e-5
+
+
+def operators(file: Path) -> list[str]:
+    """Kinds of operators, as the toolchain's own schema reads them."""
+    words = (
+        "import sys, pathlib; from edgekit.toolchains.convert.tflite_file import read; print(*[op.kind for op in read(pathlib.Path(sys.argv[1])).operators()])"
+    )
+    argv = [str(toolchain("convert").python), "-c", words, str(file)]
+    return subprocess.run(argv, check=True, capture_output=True, text=True, cwd=PACKAGE.parent).stdout.split()
 
 
 @pytest.mark.toolchain

@@ -16,6 +16,7 @@ import onnx
 from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
 from edgekit.toolchains.convert.tflite_file import read, share_buffers
 from edgekit.toolchains.convert.tflite_file import write as write_file
+from edgekit.toolchains.convert.tflite_same import fold_padding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,7 @@ def run(job: Job) -> dict[str, Any]:
         notes += unroll(graph)
         unpin(graph, pins)
         settle(graph, inputs, outputs)
+        fold_padding(graph)
     except BoundaryError as exc:
         job.refuse(f"cannot write TFLite: {exc}")
     except REFUSALS as exc:
