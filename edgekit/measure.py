@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from edgekit.agent import Agent, LatencyResult, MemoryResult, Progress, read
 from edgekit.conditions import Told, in_words
 from edgekit.deliver import Delivery
-from edgekit.errors import AgentError, DeviceError
+from edgekit.errors import AgentError, DeviceError, InputError
 from edgekit.hub.parity import Bound, NothingToCompareError, compare, judge, top1_accuracy
 from edgekit.records import Accuracy, Conditions, Measurement, Memory, Parity, TensorSpec
 from edgekit.runtime import Platform, agent_archive, platform, site_packages
@@ -128,6 +128,7 @@ class Bench:
         """Run a file on the device: outputs first, then latency, then memory in a process of its own.
 
         Raises:
+            InputError: the file is not the one that was meant, or no runtime there takes its format.
             SetupError: there are no wheels for the device's processor or Python, or they cannot be fetched.
             AgentError: the runtime there cannot load or run the file, or the agent ended before it had given all outputs.
             DeviceError: the connection, the device's disk, a deadline.
@@ -167,12 +168,15 @@ class Bench:
         if archive not in self.there:
             self.there[archive] = self.delivery.unpack(archive, listener)
         inputs = [subject.samples / f"{i}.npy" for i in range(len(subject.inputs))]
-        names = {agent_archive(self.target): "agent.pyz", subject.path: f"model{subject.path.suffix}", **{path: path.name for path in inputs}}
+        names = {agent_archive(self.target): "agent.pyz", **{path: path.name for path in inputs}}
         missing = {name: path for path, name in names.items() if path not in self.there}
-        delivered = self.delivery.deliver(missing, listener)
+        model = f"model{subject.path.suffix}"
+        delivered = self.delivery.deliver({**missing, model: subject.path}, listener)
         self.there.update({path: delivered[name] for name, path in missing.items()})
+        if subject.sha256 not in delivered[model]:  # the device's store is addressed by content
+            raise InputError(f"{subject.path} has changed since it was made (its SHA-256 was {subject.sha256[:12]}…): convert the model again")
         return {
-            "artifact": self.there[subject.path],
+            "artifact": delivered[model],
             "format": subject.format,
             "site": self.there[archive],
             "inputs": [self.there[path] for path in inputs],

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgekit.agent import Progress
-from edgekit.errors import AgentError, Unreachable
+from edgekit.errors import AgentError, InputError, Unreachable
 from edgekit.measure import PROTOCOLS, Bench, Protocol
 from edgekit.records import Accuracy
 from edgekit.toolchains.jobs import Job, run
@@ -45,15 +45,13 @@ def bench() -> Iterator[Bench]:
 
 
 def agents(bench: Bench) -> list[int]:
-    """The process ids of that bench's agents."""
+    """The process ids of that bench's agents: children of this process, for the local transport starts them itself."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"{bench.folder}/job".encode() in words and words[0].endswith(b"python3"):
-            found.append(int(folder.name))
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            with suppress(OSError):
+                if f"{bench.folder}/job".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    found.append(int(pid))
     return found
 
 
@@ -185,6 +183,17 @@ def test_a_file_that_the_runtime_cannot_load_is_an_error(bench: Bench, model: Ti
 
     with pytest.raises(AgentError, match=r"ONNX Runtime 1\.[0-9.]+ on this \w+ device failed loading the file .*: convert it again"):
         bench.measure(model.subject(tmp_path / "broken.onnx"), SHORT)
+
+
+def test_a_file_that_has_changed_is_not_taken_for_the_one_before(bench: Bench, model: Tiny, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.onnx.read_bytes())
+    subject = model.subject(path)
+    bench.measure(subject, SHORT)
+    path.write_bytes(tiny(tmp_path / "other", layers=2).onnx.read_bytes())
+
+    with pytest.raises(InputError, match=r"model\.onnx has changed since it was made"):
+        bench.measure(subject, SHORT)
 
 
 def test_labels_that_do_not_fit_are_an_error(bench: Bench, model: Tiny, tmp_path: Path) -> None:
