@@ -165,7 +165,7 @@ def test_a_deadline_loses_nothing_either(bench: Bench, model: Tiny) -> None:
 
 
 def test_an_agent_killed_before_its_outputs_is_an_error_that_says_so(bench: Bench, model: Tiny) -> None:
-    with killed_at_once(bench, 1), pytest.raises(AgentError, match=r"^local:: the agent was killed by the system; memory has most likely run out"):
+    with killed_at_once(bench, 1), pytest.raises(AgentError, match=r"^local: the agent was killed by the system; memory has most likely run out"):
         bench.measure(model.subject(), SHORT)
 
 
