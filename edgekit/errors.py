@@ -67,7 +67,7 @@ class DeviceError(EdgekitError):
         stdout: str = "",
         stderr: str = "",
     ) -> None:
-        super().__init__(f"{address}: {message}")
+        super().__init__(f"{address.rstrip(':')}: {message}")
         self.address = address
         self.argv = tuple(argv)
         self.code = code

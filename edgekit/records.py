@@ -216,3 +216,26 @@ class Run:
     profile: str | None
     variants: tuple[Variant, ...]
     chosen: Choice | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of the list of runs."""
+
+    id: str
+    started_utc: str
+    finished: bool
+    """False while a run goes on, and for ever if it was killed."""
+    model_path: str
+    device_name: str
+    device_address: str
+    emulated: bool
+    profile: str | None
+    variants: int
+    ok: int
+    """How many of the variants are."""
+    recipe: str | None
+    """The chosen variant's, as is the format; None where none was chosen."""
+    format: str | None
+    p50_ns: int | None
+    """The chosen variant's."""

@@ -9,7 +9,6 @@ store.get("last"), store.list(limit=20)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,29 +16,6 @@ from edgekit.places import data_dir
 
 if TYPE_CHECKING:
     from edgekit.store_sqlite import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One line of the list of runs."""
-
-    id: str
-    started_utc: str
-    finished: bool
-    """False while a run goes on, and for ever if it was killed."""
-    model_path: str
-    device_name: str
-    device_address: str
-    emulated: bool
-    profile: str | None
-    variants: int
-    ok: int
-    """How many of the variants are."""
-    recipe: str | None
-    """The chosen variant's, as is the format; None where none was chosen."""
-    format: str | None
-    p50_ns: int | None
-    """The chosen variant's."""
 
 
 def open_store(path: Path | None = None) -> Store:

@@ -21,9 +21,8 @@ import sqlalchemy as sa
 
 from edgekit.errors import InputError, SetupError
 from edgekit.files import disk_errors
-from edgekit.records import Choice, Run, Variant
+from edgekit.records import Choice, Run, Summary, Variant
 from edgekit.records_json import from_json, to_json
-from edgekit.store import Summary
 
 SCHEMA_VERSION = 1
 """Kept as SQLite's `user_version`."""

@@ -69,6 +69,6 @@ def exit_code(run: Run) -> int:
     if run.chosen is not None:
         return 0
     failed = [variant for variant in run.variants if variant.status == "failed"]
-    if any((variant.error or "").startswith(run.device_address) for variant in failed):
+    if any((variant.error or "").startswith(run.device_address.rstrip(":") + ":") for variant in failed):
         return 5
     return 4 if failed and not any(variant.status == "ok" for variant in run.variants) else 1

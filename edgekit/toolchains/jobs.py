@@ -29,6 +29,8 @@ from edgekit.toolchains.catalog import HERE, Toolchain, toolchain
 DEADLINE_S = 1800.0
 MEMORY_LIMIT_BYTES = 16 * 10**9
 POLL_S = 0.05
+FULL_BYTES = 16_384
+"""With less than this left, a worker that failed without a word has failed for want of space."""
 
 Progress = Callable[[str, float | None], None]
 
@@ -168,7 +170,7 @@ def supervise(job: Job, home: Toolchain, folder: Path, progress: Progress, deadl
     if code != 0 or not (folder / "result.json").exists():
         lines_said = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
         words = lines_said[-1][:300] if lines_said else f"exit code {code}"
-        if "No space left on device" in words:
+        if "No space left on device" in words or shutil.disk_usage(folder).free < FULL_BYTES:
             raise SetupError(f"the disk is full under {folder.parent}: free some space and repeat the command")
         fail(job, doing, f"failed ({words})", "the model is likely one that the converter cannot take; --debug shows its log", log="\n".join(lines_said))
 
