@@ -252,11 +252,8 @@ class Bench:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Remove the jobs' folder; a device that can no longer be reached keeps it until the next delivery clears it away."""
-        try:
+        with contextlib.suppress(DeviceError):
             self.delivery.remove()
-        except DeviceError:
-            if kind is None:
-                raise
 
 
 def tell(transport: Transport, target: Platform, python: str = "python3") -> Told:

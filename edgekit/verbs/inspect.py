@@ -10,7 +10,7 @@ from edgekit.toolchains.jobs import Job, Progress, run
 
 
 class Figures(BaseModel):
-    """What a hub holds: the worker `inspect`'s result."""
+    """What a hub holds: the worker `figures`'s result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     inputs: tuple[Spec, ...]
@@ -26,4 +26,4 @@ class Figures(BaseModel):
 
 def inspect(model: Model, progress: Progress) -> Figures:
     """Count a model's operators, parameters and multiply-accumulates, on the hub."""
-    return Figures.model_validate(run(Job("convert", "inspect", {"hub": model.hub}), progress).result)
+    return Figures.model_validate(run(Job("convert", "figures", {"hub": model.hub}), progress).result)
