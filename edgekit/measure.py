@@ -10,6 +10,7 @@ samples up to there are in the measurement, and the first note says so.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Mapping

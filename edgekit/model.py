@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from edgekit.files import sha256_file, sha256_tree
 from edgekit.read import keras, onnx, pt2, savedmodel
 from edgekit.read.source import Source
 from edgekit.records import Model, TensorSpec
-from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.toolchains.jobs import Job, Progress, is_cached, run
 
 SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE)
 
@@ -48,12 +48,17 @@ class ReadResult(BaseModel):
     notes: tuple[str, ...]
 
 
-def open_model(path: Path, shapes: Shapes, progress: Progress) -> Model:
+def nothing() -> None:
+    """Nothing to do before reading."""
+
+
+def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading: Callable[[], object] = nothing) -> Model:
     """Read a trained network.
 
     Args:
         path: an ONNX, Keras or `.pt2` file, or a SavedModel folder.
         shapes: input name → the full shape to fix it at; needed where dimensions other than the batch are dynamic.
+        before_reading: called if the model was not read before, and will likely be converted for the first time.
 
     Raises:
         InputError: not a model, a truncated one, or one whose shapes are not fixed; the message says what to give.
@@ -67,7 +72,10 @@ def open_model(path: Path, shapes: Shapes, progress: Progress) -> Model:
     if source.read_verb is not None:
         framework = run(Job(source.toolchain, source.read_verb, {"model": path}, options), progress)
         raw, raw_notes = framework.folder / "raw.onnx", framework.result["notes"]
-    outcome = run(Job("convert", "read_onnx", {"model": raw, **others}, raw_options), progress)
+    job = Job("convert", "read_onnx", {"model": raw, **others}, raw_options)
+    if not is_cached(job):
+        before_reading()
+    outcome = run(job, progress)
     found = ReadResult.model_validate(outcome.result)
     hub = outcome.folder / "hub.onnx"
     return Model(

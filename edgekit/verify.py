@@ -8,8 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from edgekit.errors import ConvertError
-from edgekit.hub.parity import BOUNDS, judge
 from edgekit.model import spec_json
 from edgekit.records import Accuracy, Model, Parity, Samples
 from edgekit.samples import Reference
@@ -81,18 +79,10 @@ def wrong(found: VerifyResult, recipe: str) -> str | None:
     """What is wrong with a file, in one sentence, or None."""
     if found.boundary is not None:
         return found.boundary
+    from edgekit.hub.parity import judge  # numpy takes 0.1 s to load, and is not needed before
+
     words = judge(found.parity.model_dump(), recipe)
     if words is None or found.first_wrong is None:
         return words
     where = ", ".join(f"{key} {value}" for key, value in found.first_wrong.items())
     return f"{words}; first wrong: {where}"
-
-
-def require_known(recipe: str) -> None:
-    """Every recipe has a row in the table of bounds, so that nothing is passed unjudged.
-
-    Raises:
-        ConvertError: it has none.
-    """
-    if recipe not in BOUNDS:
-        raise ConvertError(f"recipe {recipe!r} has no bounds to be judged by: use one of {', '.join(BOUNDS)}")

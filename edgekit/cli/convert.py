@@ -39,8 +39,7 @@ def command(
     """
     recipes, formats, fixed = recipes_from(recipe_names, ["fp32"]), formats_from(to, ["all"]), shapes_from(shapes)
     needs.toolchains(recognise(model_path), formats, install)
-    with working(f"reading {model_path.name}") as progress:
-        source = open_source(model_path, fixed, data, recipes, formats, progress)
+    with working(f"reading {model_path.name}") as progress, open_source(model_path, fixed, data, recipes, formats, progress) as source:
         variants = convert(source, recipes, formats, lambda sha256: folder, progress)
     if json_wanted:
         print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})

@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -81,25 +82,27 @@ def run(
     final = cache_dir() / "results" / cache_key(job, home)
     if cache and (final / "result.json").exists():
         return Outcome(final / "out", json.loads((final / "result.json").read_text()), cached=True)
-    with disk_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".job-", dir=final.parent))
+    worker = take_warm(job.script) or start(job.script, home)
     try:
-        with disk_errors(folder):
-            (folder / "tmp").mkdir()
+        with disk_errors(worker.folder):
             description = {"inputs": {k: str(v.absolute()) for k, v in job.inputs.items()}, "options": dict(job.options)}
-            (folder / "job.json").write_text(json.dumps(description))
-        supervise(job, home, folder, progress, deadline_s, memory_limit_bytes)
-        result = json.loads((folder / "result.json").read_text())
+            (worker.folder / "job.json").write_text(json.dumps(description))
+        supervise(job, worker, progress, deadline_s, memory_limit_bytes)
+        result = json.loads((worker.folder / "result.json").read_text())
         if "error" in result:
             raise_refusal(**result["error"])
-        shutil.rmtree(folder / "tmp", ignore_errors=True)
+        shutil.rmtree(worker.folder / "tmp", ignore_errors=True)
         with disk_errors(final):
             shutil.rmtree(final, ignore_errors=True)
-            folder.rename(final)
+            worker.folder.rename(final)
         return Outcome(final / "out", result, cached=False)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        worker.end()
+
+
+def is_cached(job: Job) -> bool:
+    """Whether a job's result is there already."""
+    return (cache_dir() / "results" / cache_key(job, ready(job.toolchain)) / "result.json").exists()
 
 
 def ready(name: str) -> Toolchain:
@@ -130,39 +133,94 @@ def cache_key(job: Job, home: Toolchain) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def supervise(job: Job, home: Toolchain, folder: Path, progress: Progress, deadline_s: float, memory_limit_bytes: int) -> None:
-    """Start the worker and see it to its end; its whole process group ends with this call, whatever happens."""
-    argv = [str(home.python), "-s", "-B", str(HERE / "worker.py"), str(job.script), str(folder)]
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A started worker: its process, and the folder that its job comes into."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def end(self) -> None:
+        """Kill what is left of the process group and remove the folder, if it is still there."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def start(script: Path, home: Toolchain, hint: str = "") -> Worker:
+    """Start a worker that loads its verb and waits for its job."""
+    results = cache_dir() / "results"
+    with disk_errors(results):
+        results.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".job-", dir=results))
+        (folder / "tmp").mkdir()
+    argv = [str(home.python), "-s", "-B", str(HERE / "worker.py"), str(script), str(folder), hint]
     with (folder / "log.txt").open("wb") as log:
-        worker = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environment(folder), start_new_session=True
-        )
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environment(folder), start_new_session=True)
+    return Worker(process, folder)
+
+
+_warm: dict[Path, Worker] = {}
+
+
+def warm(toolchain_name: str, verb: str, hint: str = "") -> None:
+    """Start a worker now for a job that is likely to come; call it in the thread that will run the job (the worker ends with it)."""
+    home = ready(toolchain_name)
+    script = HERE / toolchain_name / f"{verb}.py"
+    if script not in _warm:
+        _warm[script] = start(script, home, hint)
+
+
+def take_warm(script: Path) -> Worker | None:
+    return _warm.pop(script, None)
+
+
+def end_warm() -> None:
+    """End the workers whose jobs did not come."""
+    while _warm:
+        _warm.popitem()[1].end()
+
+
+stopping = threading.Event()
+"""Set where edgekit is interrupted while another thread runs a job: that job ends too."""
+
+
+def supervise(job: Job, worker: Worker, progress: Progress, deadline_s: float, memory_limit_bytes: int) -> None:
+    """Give the worker its job and see it to its end; its whole process group ends with this call, whatever happens."""
     doing = "starting"
-    assert worker.stdout is not None
-    try:
-        started = time.monotonic()
-        os.set_blocking(worker.stdout.fileno(), False)
-        with selectors.DefaultSelector() as ready_to_read:
-            ready_to_read.register(worker.stdout, selectors.EVENT_READ)
-            pending = b""
-            while True:
-                if ready_to_read.select(POLL_S):
-                    chunk = worker.stdout.read()
-                    if chunk == b"":
-                        break
-                    *lines, pending = (pending + (chunk or b"")).split(b"\n")
-                    for line in lines:
-                        said = json.loads(line)
-                        doing = said["text"]
-                        progress(doing, said["fraction"])
-                if time.monotonic() - started > deadline_s:
-                    fail(job, doing, f"did not end within {deadline_s:.0f} s", "try a smaller model or a longer deadline")
-                if group_rss_bytes(worker.pid) > memory_limit_bytes:
-                    fail(job, doing, f"needed more than {memory_limit_bytes / 1e9:.1f} GB of memory", "use a machine with more memory")
-        code = worker.wait(timeout=10)
-    finally:
-        end_group(worker)
-        worker.stdout.close()
+    process, folder = worker.process, worker.folder
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended already: its log says why
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    started = time.monotonic()
+    os.set_blocking(process.stdout.fileno(), False)
+    with selectors.DefaultSelector() as ready_to_read:
+        ready_to_read.register(process.stdout, selectors.EVENT_READ)
+        pending = b""
+        while True:
+            if ready_to_read.select(POLL_S):
+                chunk = process.stdout.read()
+                if chunk == b"":
+                    break
+                *lines, pending = (pending + (chunk or b"")).split(b"\n")
+                for line in lines:
+                    said = json.loads(line)
+                    doing = said["text"]
+                    progress(doing, said["fraction"])
+            if stopping.is_set():
+                raise KeyboardInterrupt
+            if time.monotonic() - started > deadline_s:
+                fail(job, doing, f"did not end within {deadline_s:.0f} s", "try a smaller model or a longer deadline")
+            if group_rss_bytes(process.pid) > memory_limit_bytes:
+                fail(job, doing, f"needed more than {memory_limit_bytes / 1e9:.1f} GB of memory", "use a machine with more memory")
+    code = process.wait(timeout=10)
     if code == -signal.SIGKILL:
         fail(job, doing, "was killed by the system", "memory has most likely run out: close other programs or use a machine with more memory")
     if code < 0:
@@ -186,6 +244,9 @@ def environment(folder: Path) -> dict[str, str]:
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "CUDA_VISIBLE_DEVICES": "",
         "KERAS_BACKEND": "tensorflow",
+        # Workers run side by side; threads that wait by spinning would take the cores from each other.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
@@ -204,13 +265,6 @@ def group_rss_bytes(pid: int) -> int:
         except (OSError, IndexError):
             continue
     return total
-
-
-def end_group(worker: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the worker's process group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait()
 
 
 def fail(job: Job, doing: str, what: str, cure: str, log: str = "") -> NoReturn:

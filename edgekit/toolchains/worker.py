@@ -1,11 +1,14 @@
 """What runs inside a toolchain: one job folder in, `out/` and `result.json` out.
 
-    python worker.py <toolchain>/<verb>.py <job folder>
+    python worker.py <toolchain>/<verb>.py <job folder> [hint]
 
 `job.json` holds `inputs` (name → path), `options` (name → JSON). The verb is a file with one function,
 `run(job: Job) -> dict`; it writes files below `job.out` and returns JSON. It may import its toolchain's packages and
 `edgekit.hub`; nothing else of edgekit is importable here. Progress goes to the parent as JSON lines on the original stdout;
 whatever libraries print goes to the log.
+
+A worker loads its verb at once and then waits for a line on stdin that says that the job is there: so it can be started before
+its job is known, and heavy packages load meanwhile. A verb that loads some only when it needs them has a `warm(hint)` too.
 """
 
 from __future__ import annotations
@@ -50,16 +53,21 @@ class Job:
         raise Refused(kind, message, op, node)
 
 
-def main(verb_path: str, job_dir: str) -> None:
+def main(verb_path: str, job_dir: str, hint: str = "") -> None:
     channel = separate_stdout()
     die_with_parent()
+    verb = load_verb(Path(verb_path))
+    if hint and hasattr(verb, "warm"):
+        verb.warm(hint)
+    if sys.stdin.readline() != "go\n":
+        os._exit(0)  # there was no job in the end
     folder = Path(job_dir)
     description = json.loads((folder / "job.json").read_text())
     out = folder / "out"
     out.mkdir()
     job = Job({k: Path(v) for k, v in description["inputs"].items()}, description["options"], out, channel)
     try:
-        result = load_verb(Path(verb_path)).run(job)
+        result = verb.run(job)
     except Refused as refusal:
         result = {"error": refusal.record}
     except MemoryError:

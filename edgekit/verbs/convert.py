@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ from edgekit.recipe import Recipe
 from edgekit.records import Artifact, Model, Samples, Variant
 from edgekit.records_json import to_json
 from edgekit.samples import Reference, prepare, reference
+from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
-from edgekit.toolchains.jobs import Job, Progress, run
-from edgekit.verify import require_known, verify
+from edgekit.toolchains.jobs import Job, Progress, end_warm, is_cached, run, warm
+from edgekit.verify import verify
 from edgekit.write.format import Format
 
 OnVariant = Callable[[Variant], None]
@@ -30,20 +34,41 @@ class Source:
     """A Model with the samples and the reference outputs that all its artifacts are checked against."""
 
     model: Model
-    samples: Samples
-    reference: Reference
+    checks: Future[tuple[Samples, Reference]]
+    """Made while the first file is written."""
+
+    @property
+    def samples(self) -> Samples:
+        return self.checks.result()[0]
+
+    @property
+    def reference(self) -> Reference:
+        return self.checks.result()[1]
 
 
-def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence[Recipe], formats: Sequence[Format], progress: Progress) -> Source:
-    """Read the model and the data, and run the model in its own framework.
+@contextmanager
+def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence[Recipe], formats: Sequence[Format], progress: Progress) -> Iterator[Source]:
+    """Read the model; read the data and run the model in its own framework beside what follows.
 
     Raises:
-        InputError: nothing asked for can be tried: each format refuses each recipe, or calibration data is missing.
+        InputError: nothing asked for can be tried: each format refuses each recipe, or the data does not fit.
     """
     refuse_hopeless(recipes, formats, has_data=data is not None)
-    model = open_model(path, shapes, progress)
-    samples = prepare(model, data, any(recipe.needs_calibration for recipe in recipes), progress)
-    return Source(model, samples, reference(model, samples, progress))
+    calibrate = any(recipe.needs_calibration for recipe in recipes)
+    try:
+        first = formats[0]
+        model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb))
+
+        def prepare_checks() -> tuple[Samples, Reference]:
+            samples = prepare(model, data, calibrate, progress)
+            return samples, reference(model, samples, progress)
+
+        with beside(prepare_checks) as checks:
+            if data is not None:
+                checks.result()  # data that does not fit is refused before anything is written
+            yield Source(model, checks)
+    finally:
+        end_warm()
 
 
 def convert(source: Source, recipes: Sequence[Recipe], formats: Sequence[Format], place: Place, progress: Progress) -> tuple[Variant, ...]:
@@ -62,7 +87,7 @@ def prefixed(name: str, progress: Progress) -> Progress:
 
 def attempt(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Progress) -> Variant:
     """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe."""
-    refusal = refusal_of(recipe, fmt, has_data=source.samples.calibration is not None)
+    refusal = refusal_of(recipe, fmt, has_data=not recipe.needs_calibration or source.samples.calibration is not None)
     if refusal is not None:
         return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
     try:
@@ -82,10 +107,12 @@ def make(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Pr
     Raises:
         ConvertError: a worker refused or failed.
     """
-    require_known(recipe.name)
     model = source.model
     steps = fmt.recipes[recipe.name]
-    written = run(Job(fmt.toolchain, fmt.write_verb, {"hub": model.hub}, steps.write_options), progress)
+    write = Job(fmt.toolchain, fmt.write_verb, {"hub": model.hub}, steps.write_options)
+    if not is_cached(write):
+        warm(fmt.toolchain, "verify", fmt.name)
+    written = run(write, progress)
     file = written.folder / f"model{fmt.suffix}"
     route = list(written.result["route"])
     notes = [*model.notes, *written.result["notes"]]
@@ -99,8 +126,9 @@ def make(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Pr
         route += quantized.result["route"]
         notes += quantized.result["notes"]
         tools += fmt.quantize_tools
-    verdict = verify(file, fmt, recipe.name, model, source.samples, source.reference, progress)
-    sha256 = sha256_tree(file)
+    with beside(lambda: (sha256_tree(file), download_bytes(file))) as figures:
+        verdict = verify(file, fmt, recipe.name, model, source.samples, source.reference, progress)
+        sha256, deflated = figures.result()
     final = place(sha256) / f"{model.path.stem}.{recipe.name}{fmt.suffix}"
     artifact = Artifact(
         model_sha256=model.sha256,
@@ -109,7 +137,7 @@ def make(source: Source, recipe: Recipe, fmt: Format, place: Place, progress: Pr
         path=final,
         sha256=sha256,
         size_bytes=size_bytes(file),
-        download_bytes=download_bytes(file),
+        download_bytes=deflated,
         route=tuple(route),
         tools=versions(fmt, [*tools, *fmt.verify_tools]),
         parity=verdict.parity,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgekit.decide import choose, violations
 from edgekit.device import Device, match_profile
-from edgekit.errors import DeviceError
+from edgekit.errors import DeviceError, SetupError
 from edgekit.measure import PROTOCOLS, Bench, Protocol, Subject
 from edgekit.model import Shapes
 from edgekit.places import data_dir
@@ -67,9 +67,8 @@ def deploy(
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device.python) as bench:
         profile = device.profile or match_profile(bench.told.identity)
-        source = open_source(path, shapes or {}, data, recipes, formats, progress)
-        run = new_run(source.model.path, source.model.sha256, device, profile, bench.emulated)
-        with open_store() as store:
+        with open_source(path, shapes or {}, data, recipes, formats, progress) as source, open_store() as store:
+            run = new_run(source.model.path, source.model.sha256, device, profile, bench.emulated)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
             converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress)
@@ -142,7 +141,7 @@ def attempt_on(bench: Bench, subject: Subject, variant: Variant, protocol: Proto
     """The variant with its measurement, or `failed` with what went wrong on the device."""
     try:
         found = bench.measure(subject, protocol, threads=threads, progress=progress)
-    except DeviceError as exc:
+    except (DeviceError, SetupError) as exc:  # a runtime that has no wheels for this device costs its format only
         return replace(variant, status="failed", error=str(exc))
     if found.latency is None:
         return replace(variant, status="failed", error=found.notes[0] if found.notes else "no latency", measurement=found)

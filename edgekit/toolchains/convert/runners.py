@@ -22,6 +22,11 @@ class CannotRunError(Exception):
     """The runtime does not load or run the file; the message is its reason."""
 
 
+def load_runtime(format_: str) -> None:
+    """Import what runs files of a format, which takes longer than running most of them."""
+    importlib.import_module({"tflite": "ai_edge_litert.interpreter", "onnx": "onnxruntime", "coreml": "mil.evaluate"}[format_])
+
+
 class Runner(Protocol):
     """One loaded artifact."""
 

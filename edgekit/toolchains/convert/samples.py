@@ -44,7 +44,8 @@ def run(job: Job) -> dict[str, Any]:
         if "data" not in job.inputs:
             if wanted:
                 raise Unusable("calibration needs real samples: give them with --data FILE.npz, arrays named as the model's inputs")
-            arrays, origin = random_samples(inputs, index_bounds(job.inputs.get("hub")), seed)
+            integers = any(np.dtype(spec["dtype"]).kind in "iu" for spec in inputs)
+            arrays, origin = random_samples(inputs, index_bounds(job.inputs.get("hub")) if integers else {}, seed)
             save(arrays, job.out / "evaluation")
             return {"n_calibration": 0, "n_evaluation": RANDOM_SAMPLES, "origin": origin}
         path = job.inputs["data"]

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub import parity
-from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, Spec, open_runner
+from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, Spec, load_runtime, open_runner
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
+
+
+def warm(format_: str) -> None:
+    """Load the runtime of a format before there is a file."""
+    load_runtime(format_)
 
 
 def run(job: Job) -> dict[str, Any]:
