@@ -159,7 +159,7 @@ def start(script: Path, home: Toolchain, hint: str = "") -> Worker:
         results.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".job-", dir=results))
         (folder / "tmp").mkdir()
-    argv = [str(home.python), "-s", "-B", str(HERE / "worker.py"), str(script), str(folder), hint]
+    argv = [str(home.python), "-s", str(HERE / "worker.py"), str(script), str(folder), hint]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environment(folder), start_new_session=True)
     return Worker(process, folder)

@@ -1,6 +1,6 @@
 """Keras' MobileNetV2-224, random weights of a fixed seed, as `.keras` and as SavedModel.
 
-    <tensorflow toolchain's python> mobilenet_keras.py OUT.keras OUT_SAVEDMODEL_DIR
+<tensorflow toolchain's python> mobilenet_keras.py OUT.keras OUT_SAVEDMODEL_DIR
 """
 
 from __future__ import annotations

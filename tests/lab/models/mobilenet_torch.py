@@ -1,6 +1,6 @@
 """MobileNetV2-224 (Sandler et al., 2018, table 2) in plain torch, random weights of a fixed seed, to a `.pt2`.
 
-    <torch toolchain's python> mobilenet_torch.py OUT.pt2
+<torch toolchain's python> mobilenet_torch.py OUT.pt2
 """
 
 from __future__ import annotations
