@@ -75,7 +75,15 @@ def test_targets_import_nothing_of_edgekit() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    program = "import sys, json; sys.argv = ['edgekit', '--help']\nfrom edgekit.cli import main\ntry: main()\nexcept SystemExit: print(json.dumps(sorted(sys.modules)))"
+    program = """
+import json, sys
+sys.argv = ["edgekit", "--help"]
+from edgekit.cli import main
+try:
+    main()
+except SystemExit:
+    print(json.dumps(sorted(sys.modules)))
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     heavy = {"numpy", "onnx", "paramiko", "pydantic", "rich", "sqlalchemy", "torch", "tensorflow", "uv", "platformdirs", "edgekit.store"}

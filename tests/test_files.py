@@ -15,9 +15,14 @@ from edgekit.files import copy, disk_errors, download_bytes, sha256_tree, size_b
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     final = tmp_path / "a.txt"
     write_text(final, "old")
-    with pytest.raises(RuntimeError), written_aside(final) as aside:
-        aside.write_text("half")
-        raise RuntimeError
+
+    def write_half() -> None:
+        with written_aside(final) as aside:
+            aside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert final.read_text() == "old"
     assert list(tmp_path.iterdir()) == [final]
 

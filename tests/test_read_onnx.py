@@ -55,7 +55,7 @@ def test_a_network_as_exported_becomes_few_nodes_and_keeps_its_outputs(tmp_path:
     source = tmp_path / "m.onnx"
     onnx.save(network(), str(source))
     hub = work("read_onnx", {"model": source}, shapes={})
-    figures = work("inspect", {"hub": hub.folder / "hub.onnx"}).result
+    figures = work("figures", {"hub": hub.folder / "hub.onnx"}).result
     assert figures["ops"] == {"Conv": 1, "Relu": 1, "GlobalAveragePool": 1, "Flatten": 1, "Gemm": 1}
     assert figures["opset"] == 18
     assert hub.result["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 9, 9]}, {"name": "unused", "dtype": "float32", "shape": [1]}]
