@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import importlib.util
 import json
 import os
@@ -24,6 +25,9 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
+
+YOUNG_OBJECTS = 50_000
+"""New objects before the garbage collector looks: a graph of a network makes many, and keeps them."""
 
 
 class Refused(Exception):
@@ -56,9 +60,7 @@ class Job:
 def main(verb_path: str, job_dir: str, hint: str = "") -> None:
     channel = separate_stdout()
     die_with_parent()
-    verb = load_verb(Path(verb_path))
-    if hint and hasattr(verb, "warm"):
-        verb.warm(hint)
+    verb = load(Path(verb_path), hint)
     if sys.stdin.readline() != "go\n":
         os._exit(0)  # there was no job in the end
     folder = Path(job_dir)
@@ -95,6 +97,18 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def load(verb_path: Path, hint: str) -> types.ModuleType:
+    """The verb with what it imports. All that lives as long as the worker does, so the garbage collector need not look at it."""
+    gc.disable()
+    verb = load_verb(verb_path)
+    if hint and hasattr(verb, "warm"):
+        verb.warm(hint)
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+    gc.enable()
+    return verb
 
 
 def load_verb(path: Path) -> types.ModuleType:

@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
         for op_type, lowering in LOWERINGS.items():
             converter.register(op_type)(lowering)
         program = converter.to_mil(model, target=TARGET, precision=constants)
-        package = ct.convert(program, convert_to="mlprogram", minimum_deployment_target=TARGET, compute_precision=arithmetic, skip_model_load=True)
+        package = convert(program, arithmetic)
     except UnsupportedOpError as exc:
         op_type, names = next(iter(exc.missing.items()))
         refuse_op(job, op_type, names[0], "has no counterpart in Core ML")
@@ -53,6 +53,22 @@ def run(job: Job) -> dict[str, Any]:
         notes.append(f"{len(selector.kept)} operations that lead to a logarithm stay float32: float16 is too coarse for them")
     save(package, spec, job.out / "model.mlpackage")
     return {"route": ["onnx2coreml", "coremltools"], "notes": notes}
+
+
+def convert(program: Any, arithmetic: Any) -> Any:
+    """The MIL program as an ML Program.
+
+    coremltools validates the program after each of its hundred passes, which takes half of their time and tells which pass
+    was at fault: here it is validated once, as all passes have left it.
+
+    Raises:
+        ValueError: a pass has left the program inconsistent.
+    """
+    program.validate = lambda **_: None
+    package = ct.convert(program, convert_to="mlprogram", minimum_deployment_target=TARGET, compute_precision=arithmetic, skip_model_load=True)
+    del program.validate
+    program.validate()
+    return package
 
 
 def refuse_unsupported(job: Job, model: onnx.ModelProto) -> None:
