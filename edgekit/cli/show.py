@@ -206,14 +206,14 @@ def variant_accuracy(variant: Variant) -> Accuracy | None:
 
 
 def remarks(run: Run) -> list[str]:
-    """Lines below the table: errors, violations, and notes that several variants may share."""
-    lines = []
+    """Lines below the table: errors, each with all variants that have it, and limits that are broken."""
+    names: dict[str, list[str]] = {}
     for variant in run.variants:
-        name = f"{variant.format} {variant.recipe}"
         if variant.error:
-            lines.append(f"{name} {variant.status}: {variant.error}")
-        lines += [f"{name} breaks a limit: {violation.text}" for violation in variant.violations]
-    return lines
+            names.setdefault(f"{variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
+        for violation in variant.violations:
+            names.setdefault(f"too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
+    return [f"{', '.join(who)} {what}" for what, who in names.items()]
 
 
 def print_run(run: Run) -> None:

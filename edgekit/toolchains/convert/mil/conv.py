@@ -43,8 +43,8 @@ def conv(a: Arguments) -> Array:
     kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     pads = onnx_order(padding(a, list(x.shape[2:]), kernel, strides))
     bias = a.get("bias")
-    inputs = [x, weight] if bias is None else [x, weight, bias]
-    return runtime.run("Conv", inputs, strides=strides, dilations=dilations, group=a.integer("groups", 1), pads=pads)
+    weights = [weight] if bias is None else [weight, bias]
+    return runtime.run_weighted("Conv", x, weights, strides=strides, dilations=dilations, group=a.integer("groups", 1), pads=pads)
 
 
 def conv_transpose(a: Arguments) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from .arguments import Array
 
@@ -15,28 +15,59 @@ OPSET = 18
 IR_VERSION = 9
 
 
+Attributes = tuple[tuple[str, Any], ...]
+
+
 def run(op_type: str, inputs: list[Array], **attributes: Any) -> Array:
     """The first output of that operator (ONNX opset 18) on these inputs."""
-    frozen = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(attributes.items()))
-    session = single_op(op_type, len(inputs), frozen)
+    return feed(single_op(op_type, len(inputs), frozen(attributes)), inputs)
+
+
+_weighted: dict[tuple[str, int, Attributes], tuple[Array, ort.InferenceSession]] = {}
+
+
+def run_weighted(op_type: str, x: Array, weights: list[Array], **attributes: Any) -> Array:
+    """The same with weights that do not change, which ONNX Runtime then lays out as it does in a whole model.
+
+    That decides the order of long sums, and with it the last digits: a layer here is to round as the same layer does in the
+    source model, or a logarithm of a small sum makes a difference of it.
+    """
+    key = (op_type, id(weights[0]), frozen(attributes))
+    if key not in _weighted:  # the array is kept, so that its id stays its own
+        _weighted[key] = (weights[0], make(op_type, 1, frozen(attributes), weights))
+    return feed(_weighted[key][1], [x])
+
+
+def frozen(attributes: dict[str, Any]) -> Attributes:
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(attributes.items()))
+
+
+def feed(session: ort.InferenceSession, inputs: list[Array]) -> Array:
     feeds = {f"i{n}": np.ascontiguousarray(array, np.float32) for n, array in enumerate(inputs)}
     return np.asarray(session.run(None, feeds)[0])
 
 
 @functools.cache
-def single_op(op_type: str, n_inputs: int, attributes: tuple[tuple[str, Any], ...]) -> ort.InferenceSession:
+def single_op(op_type: str, n_inputs: int, attributes: Attributes) -> ort.InferenceSession:
     """A session for one operator. Weights are inputs, so that layers with the same attributes share it."""
+    return make(op_type, n_inputs, attributes, [])
+
+
+def make(op_type: str, n_inputs: int, attributes: Attributes, weights: list[Array]) -> ort.InferenceSession:
     names = [f"i{n}" for n in range(n_inputs)]
-    node = helper.make_node(op_type, names, ["o"], **dict(attributes))
+    constants = [numpy_helper.from_array(np.ascontiguousarray(weight, np.float32), f"w{n}") for n, weight in enumerate(weights)]
+    node = helper.make_node(op_type, [*names, *(constant.name for constant in constants)], ["o"], **dict(attributes))
     graph = helper.make_graph(
         [node],
         op_type,
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names],
         [helper.make_tensor_value_info("o", TensorProto.FLOAT, None)],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not weights:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
