@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from ai_edge_litert import schema_py_generated
+from onnx2tf.tflite_builder.core.validation import run_model_ir_validation_pipeline
+from onnx2tf.tflite_builder.ir import clone_model_ir_with_float32
+from onnx2tf.tflite_builder.lower_from_onnx2tf import lower_onnx_to_ir
+from onnx2tf.tflite_builder.model_writer import write_model_file
+from onnx2tf.tflite_builder.preprocess import register_default_preprocess_rules, run_preprocess_pipeline
 
 from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
 from edgekit.toolchains.convert.tflite_file import read, share_buffers
@@ -60,11 +66,6 @@ def run(job: Job) -> dict[str, Any]:
 
 def convert(hub: onnx.ModelProto) -> Any:
     """The hub as onnx2tf's ModelIR; inputs keep their shapes, custom operators are refused."""
-    from onnx2tf.tflite_builder.core.validation import run_model_ir_validation_pipeline
-    from onnx2tf.tflite_builder.ir import clone_model_ir_with_float32
-    from onnx2tf.tflite_builder.lower_from_onnx2tf import lower_onnx_to_ir
-    from onnx2tf.tflite_builder.preprocess import register_default_preprocess_rules, run_preprocess_pipeline
-
     register_default_preprocess_rules()
     hub, _ = run_preprocess_pipeline(onnx_graph=hub)
     graph = lower_onnx_to_ir(onnx_graph=hub, output_file_name="main", allow_custom_ops=False, transpose_inputs_to_nhwc=False)
@@ -111,9 +112,6 @@ def refuse_placeholders(job: Job, graph: Any) -> None:
 
 def write(graph: Any, path: Path) -> None:
     """Write the file with the signature `serving_default`; constants that occur several times are stored once."""
-    from ai_edge_litert import schema_py_generated
-    from onnx2tf.tflite_builder.model_writer import write_model_file
-
     graph.description = "edgekit"
     write_model_file(schema_tflite=vars(schema_py_generated), model_ir=graph, output_tflite_path=str(path))
     constants = [np.asarray(tensor.data).tobytes() for tensor in graph.tensors.values() if tensor.data is not None]
