@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,7 +155,8 @@ def at_address(target: str, devices: tuple[Device, ...]) -> Device | None:
     known = next((device for device in devices if device.address == address), None)
     if known is not None:
         return known
-    return Device("local", address, load("local")) if address == "local:" else Device(address, address, None)
+    # Here the interpreter is known; `python3` on PATH may be a launcher that takes longer than the agent to start.
+    return Device("local", address, load("local"), sys.executable) if address == "local:" else Device(address, address, None)
 
 
 def of_profile(target: str, devices: tuple[Device, ...]) -> Device | None:

@@ -13,6 +13,7 @@ import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -102,10 +103,9 @@ class Store:
             put(connection, run_id, [variant])
 
     def finish(self, run: Run) -> None:
-        """Note that a run is over: its variants as they are now, and the choice."""
+        """Note that a run is over, and the choice; its variants have been appended."""
         with self._transaction() as connection:
             connection.execute(runs.update().where(runs.c.id == run.id).values(run_row(run, finished=True)))
-            put(connection, run.id, run.variants)
 
     def get(self, name: str) -> Run:
         """The run whose id is or begins with `name`, or, for `last`, the one that started last.
@@ -241,9 +241,9 @@ def run_record(row: sa.RowMapping, variants_of_run: tuple[Variant, ...]) -> Run:
 def put(connection: sa.Connection, run_id: str, given: Iterable[Variant]) -> None:
     """Insert variants and their raw samples after those that are there; earlier ones of the same recipe and format go."""
     for variant in given:
-        record, measurement = to_json(variant), variant.measurement
-        if measurement is not None:
-            del record["measurement"]["samples_ns"]
+        measurement = variant.measurement
+        without_samples = replace(variant, measurement=replace(measurement, samples_ns=())) if measurement else variant
+        record = to_json(without_samples)
         connection.execute(variants.delete().where(variants.c.run_id == run_id, variants.c.recipe == variant.recipe, variants.c.format == variant.format))
         added = variants.insert().values(
             run_id=run_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def refusal(target: str) -> str:
 @pytest.mark.parametrize("target", ["local", "local:"])
 def test_local_is_this_machine(target: str) -> None:
     device = resolve(target)
-    assert (device.name, device.address, device.python, device.threads) == ("local", "local:", "python3", None)
+    assert (device.name, device.address, device.python, device.threads) == ("local", "local:", sys.executable, None)
     assert device.profile is not None
     assert device.profile.name == "local"
 

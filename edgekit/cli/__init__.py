@@ -69,8 +69,12 @@ def main() -> None:
         from edgekit.cli.say import say_error
 
         code = say_error(exc, argv)
-    except click.ClickException as exc:
+    except click.exceptions.NoArgsIsHelpError as exc:
         exc.show()
+        code = exc.exit_code
+    except click.UsageError as exc:
+        path = exc.ctx.command_path if exc.ctx else "edgekit"
+        print(f"error: {exc.format_message().rstrip('.')}: see `{path} --help`", file=sys.stderr)
         code = exc.exit_code
     except (KeyboardInterrupt, click.Abort):
         print("stopped: nothing half-written is left, and what was measured is kept", file=sys.stderr)

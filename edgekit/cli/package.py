@@ -23,11 +23,17 @@ class RunOrVerify(click.Group):
         return super().resolve_command(ctx, args if args and args[0] in self.commands else ["make", *args])
 
 
-@click.group("package", cls=RunOrVerify, subcommand_metavar="RUN --platform generic|android|ios -o DIR | verify DIR")
+@click.group("package", cls=RunOrVerify, subcommand_metavar="RUN|verify …")
 def command() -> None:
     """Package a run's choice for an app release, or verify a package.
 
-    RUN is a run's id, the beginning of it, or `last`. `edgekit package make --help` shows the options.
+    \b
+    edgekit package RUN --platform generic -o DIR        a folder
+    edgekit package RUN --platform android -o FILE.aar   an AAR with the file in its assets
+    edgekit package RUN --platform ios -o DIR            a Swift package with the file in its resources
+    edgekit package verify PATH                          every byte against the manifest
+
+    RUN is a run's id, the beginning of it, or `last`. --variant w8.tflite packs another variant than the chosen one.
     """
 
 

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgekit.cli.say import Column, out, print_table, status_text
+from edgekit.decide import not_judged
+from edgekit.profile import find
 from edgekit.records import Accuracy, Artifact, Latency, Memory, Model, Parity, Run, Variant
 from edgekit.units import bytes_text, duration_text
 
@@ -206,14 +208,16 @@ def variant_accuracy(variant: Variant) -> Accuracy | None:
 
 
 def remarks(run: Run) -> list[str]:
-    """Lines below the table: errors, each with all variants that have it, and limits that are broken."""
+    """Lines below the table: errors, each with all variants that have it, limits that are broken, and limits that could not be held."""
     names: dict[str, list[str]] = {}
     for variant in run.variants:
         if variant.error:
             names.setdefault(f"{variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
         for violation in variant.violations:
             names.setdefault(f"too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
-    return [f"{', '.join(who)} {what}" for what, who in names.items()]
+    profile = find(run.profile) if run.profile else None
+    unjudged = dict.fromkeys(line for variant in run.variants if variant.status == "ok" for line in not_judged(variant, profile))
+    return [*(f"{', '.join(who)} {what}" for what, who in names.items()), *unjudged]
 
 
 def print_run(run: Run) -> None:
