@@ -43,9 +43,8 @@ def report(model: Path, data: Path | None, target: str, name: str, env: dict[str
     low, high = np.percentile(np.median(seconds[picks], axis=1), [2.5, 97.5])
     verdict = "met" if high <= BAR_S else "missed" if low > BAR_S else "inconclusive"
     sent, measured = max(one[1] for one in found), found[0][2]
-    print(
-        f"second deploy, {name}, {measured} variants: {np.median(seconds):.2f} s [{low:.2f}, {high:.2f}] beyond the agent, bar {BAR_S:.0f} {verdict}; {sent} bytes sent"
-    )
+    beyond = f"{np.median(seconds):.2f} s [{low:.2f}, {high:.2f}] beyond the agent"
+    print(f"second deploy, {name}, {measured} variants: {beyond}, bar {BAR_S:.0f} {verdict}; {sent} bytes sent", flush=True)
 
 
 def main(model: Path, data: Path | None, times: int) -> None:
