@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,7 +37,7 @@ FULL_BYTES = 16_384
 Progress = Callable[[str, float | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """What a worker is asked: a verb of a toolchain, files or folders to read, and options."""
 
@@ -53,6 +54,11 @@ class Job:
     @property
     def title(self) -> str:
         return self.script.stem.replace("_", " ")
+
+    @cached_property
+    def place(self) -> Path:
+        """Where in the cache its result is or will be, by the content that its inputs have when this is first asked."""
+        return cache_dir() / "results" / cache_key(self, ready(self.toolchain))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def run(
         SetupError: the toolchain is not installed, or the disk is full.
     """
     home = ready(job.toolchain)
-    final = cache_dir() / "results" / cache_key(job, home)
+    final = job.place
     if cache and (final / "result.json").exists():
         return Outcome(final / "out", json.loads((final / "result.json").read_text()), cached=True)
     worker = take_warm(job.script) or start(job.script, home)
@@ -102,7 +108,7 @@ def run(
 
 def is_cached(job: Job) -> bool:
     """Whether a job's result is there already."""
-    return (cache_dir() / "results" / cache_key(job, ready(job.toolchain)) / "result.json").exists()
+    return (job.place / "result.json").exists()
 
 
 def ready(name: str) -> Toolchain:

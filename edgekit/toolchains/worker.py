@@ -26,9 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-YOUNG_OBJECTS = 50_000
-"""New objects before the garbage collector looks: a graph of a network makes many, and keeps them."""
-
 
 class Refused(Exception):
     """A verb's own, worded refusal. `kind` is `input`, `convert` or `setup`: which error the parent raises."""
@@ -106,7 +103,6 @@ def load(verb_path: Path, hint: str) -> types.ModuleType:
     if hint and hasattr(verb, "warm"):
         verb.warm(hint)
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
     gc.enable()
     return verb
 

@@ -68,6 +68,7 @@ def make(op_type: str, n_inputs: int, attributes: Attributes, weights: list[Arra
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # a session for each layer: an arena for each would keep all their results
     if not weights:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
