@@ -16,13 +16,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.ratio import interleaved, of_pairs  # noqa: E402
-from edgekit.places import cache_dir  # noqa: E402
-from edgekit.toolchains.catalog import toolchain  # noqa: E402
+from benchmarks.ratio import interleaved, of_pairs
+from edgekit.places import cache_dir
+from edgekit.toolchains.catalog import toolchain
 
 BARE = {
-    "tflite": "import sys, shutil, onnx2tf; shutil.copy(sys.argv[1], 'copy.onnx'); onnx2tf.convert(input_onnx_file_path='copy.onnx', output_folder_path='out', non_verbose=True)",
-    "coreml": "import sys, onnx2coreml; onnx2coreml.convert(sys.argv[1], compute_precision='fp32').save('model.mlpackage')",
+    "tflite": """import shutil, sys, onnx2tf
+shutil.copy(sys.argv[1], "copy.onnx")
+onnx2tf.convert(input_onnx_file_path="copy.onnx", output_folder_path="out", non_verbose=True)""",
+    "coreml": """import sys, onnx2coreml
+onnx2coreml.convert(sys.argv[1], compute_precision="fp32").save("model.mlpackage")""",
 }
 BAR = 1.3
 
