@@ -1,4 +1,4 @@
-"""A job for the agent on a device in, its result out: the host's half of the contract in `targets/linux/agent.py`."""
+"""A job for the agent on a device in, its result out: the host's half of the contract in `targets/common/agent.py`."""
 
 from __future__ import annotations
 

@@ -91,6 +91,12 @@ def load_average(state: Mapping[str, str]) -> float | None:
     return float(first) if re.fullmatch(r"\d+\.\d+", first) else None
 
 
+def speed_limit(state: Mapping[str, str]) -> int | None:
+    """Per cent of its speed that a Mac allows itself (`pmset -g therm`); None where it does not tell."""
+    word = state.get("pmset/CPU_Speed_Limit", "")
+    return int(word) if word.isdigit() else None
+
+
 def battery(state: Mapping[str, str]) -> str | None:
     """Such as `84 %, Discharging`."""
     names = sorted({name.split("/")[1] for name in state if name.startswith("battery/")})
@@ -103,6 +109,7 @@ def in_words(state: Mapping[str, str]) -> dict[str, str]:
     """A device's state for a record: what it told, a line for each kind of fact."""
     now, most = frequencies_khz(state), frequencies_khz(state, "cpuinfo_max_freq")
     held = throttling(state)
+    limit = speed_limit(state)
     load, available = load_average(state), state.get("available_kb", "")
     words = {
         "governor": per_cpu(governors(state)),
@@ -110,6 +117,7 @@ def in_words(state: Mapping[str, str]) -> dict[str, str]:
         "highest_frequency": per_cpu({cpu: f"{khz / 1000:.0f} MHz" for cpu, khz in most.items()}),
         "temperature": ", ".join(f"{zone} {celsius:.1f} °C" for zone, celsius in temperatures_c(state).items()),
         "throttled": "" if held is None else f"now: {', '.join(held.now) or 'no'}; since boot: {', '.join(held.since_boot) or 'no'}",
+        "speed_limit": "" if limit is None else f"{limit} %",
         "load": "" if load is None else f"{load:.2f}",
         "battery": battery(state) or "",
         "available_memory": bytes_text(int(available) * 1024) if available.isdigit() else "",

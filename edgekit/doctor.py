@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekit.conditions import Told, frequencies_khz, governors, load_average, per_cpu, temperatures_c, throttling
+from edgekit.conditions import Told, frequencies_khz, governors, load_average, per_cpu, speed_limit, temperatures_c, throttling
 from edgekit.errors import CommandFailed, DeviceError
 from edgekit.measure import tell
-from edgekit.runtime import PlatformDescription, platform
+from edgekit.runtime import PlatformDescription, platform_of
 from edgekit.transport import Transport
 from edgekit.units import bytes_text
 
@@ -51,20 +51,25 @@ def findings(transport: Transport, python: str) -> Iterator[Finding]:
     except DeviceError as exc:
         yield Finding("reachable", "fail", str(exc), "check that the device is on, and that its shell runs `true`")
         return
-    target = platform().description
+    try:
+        platform = platform_of(transport)
+    except DeviceError as exc:
+        yield Finding("system", "fail", str(exc), "log in to a Linux device or a Mac")
+        return
+    target = platform.description
     version = python_version(transport, python)
     yield python_finding(version, python, target)
     if version not in target.pythons:
         return
     before = time.time()
     try:
-        told = tell(transport, platform(), python)
+        told = tell(transport, platform, python)
     except DeviceError as exc:
         yield Finding("system", "fail", str(exc), f"check that {python} there is whole: reinstall it")
         return
     middle = (before + time.time()) / 2
     yield processor(told, target)
-    yield libc(told, target)
+    yield macos(told, target) if target.minimum_macos else libc(told, target)
     yield room(told)
     yield from speed(told)
     yield clock(told.time_s - middle)
@@ -84,7 +89,7 @@ def python_version(transport: Transport, python: str) -> str | None:
 def python_finding(version: str | None, python: str, target: PlatformDescription) -> Finding:
     range_text = f"{target.pythons[0]} to {target.pythons[-1]}"
     if version is None:
-        return Finding("python", "fail", f"no {python}", f"install Python {range_text} there (`sudo apt install python3`)")
+        return Finding("python", "fail", f"no {python}", f"install Python {range_text} there (`{target.install_python}`)")
     if version not in target.pythons:
         return Finding("python", "fail", f"{python} is Python {version}", f"install Python {range_text} there and name it with --python")
     return Finding("python", "ok", f"{python} is Python {version}")
@@ -108,6 +113,13 @@ def libc(told: Told, target: PlatformDescription) -> Finding:
         cure = f"install a system with glibc {target.minimum_glibc} or later, such as Debian 12: the runtimes' wheels need it"
         return Finding("libc", "fail", f"{name} {version}".strip() or "no glibc", cure)
     return Finding("libc", "ok", f"{name} {version}")
+
+
+def macos(told: Told, target: PlatformDescription) -> Finding:
+    words = told.identity.get("os", "")
+    if numbers(words.removeprefix("macOS ").partition(" ")[0]) < numbers(target.minimum_macos):
+        return Finding("system", "fail", words or "no macOS", f"install macOS {target.minimum_macos} or later: the runtimes' wheels need it")
+    return Finding("system", "ok", words)
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -146,6 +158,10 @@ def speed(told: Told) -> Iterator[Finding]:
         words = "; ".join(filter(None, (", ".join(held.now) and f"now: {', '.join(held.now)}", ", ".join(past) and f"since boot: {', '.join(past)}"))) or "none"
         cure = "use the maker's power supply and a cooler, then restart the device"
         yield Finding("throttling", "ok", words) if words == "none" else Finding("throttling", "warn", words, cure)
+    limit = speed_limit(told.state)
+    if limit is not None:
+        cure = "let it cool down, and connect its power supply"
+        yield Finding("throttling", "warn", f"held to {limit} % of its speed", cure) if limit < 100 else Finding("throttling", "ok", "none")
     load = load_average(told.state)
     if load is not None:
         words = f"load {load:.2f} on {told.identity['cores']} cores"
@@ -156,5 +172,5 @@ def speed(told: Told) -> Iterator[Finding]:
 def clock(ahead_s: float) -> Finding:
     words = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
     if abs(ahead_s) > CLOCK_OFF_S:
-        return Finding("clock", "warn", words, "set it: `sudo timedatectl set-ntp true`")
+        return Finding("clock", "warn", words, "set it: `sudo timedatectl set-ntp true`, or on a Mac `sudo sntp -sS time.apple.com`")
     return Finding("clock", "ok", words)

@@ -26,9 +26,10 @@ from edgekit.agent import Agent, LatencyResult, MemoryResult, Progress, read
 from edgekit.conditions import Told, in_words
 from edgekit.deliver import Delivery
 from edgekit.errors import AgentError, DeviceError, InputError
+from edgekit.files import sha256_tree
 from edgekit.hub.parity import Bound, NothingToCompareError, compare, judge, top1_accuracy
 from edgekit.records import Accuracy, Conditions, Measurement, Memory, Parity, TensorSpec
-from edgekit.runtime import Platform, agent_archive, platform, site_packages
+from edgekit.runtime import Platform, agent_archive, platform_of, site_packages
 from edgekit.statistics import DRIFT, drift, latency
 from edgekit.transport import Transport
 
@@ -105,14 +106,14 @@ class Bench:
     """Seconds that agents ran, all in all: what a run spends beyond them is overhead."""
 
     @classmethod
-    def open(cls, transport: Transport, python: str = "python3", target: str = "linux") -> Bench:
-        """Ask a device what it is and make it ready.
+    def open(cls, transport: Transport, python: str = "python3", target: Platform | None = None) -> Bench:
+        """Ask a device what it is and make it ready; `target` where it is not to be asked for its platform.
 
         Raises:
             DeviceError: it does not answer, or has no such Python.
         """
+        described = target or platform_of(transport)
         delivery = Delivery.open(transport, python)
-        described = platform(target)
         return cls(transport, delivery, described, tell(transport, described, python), delivery.workdir(), python)
 
     @property
@@ -147,7 +148,7 @@ class Bench:
         results = [one.result for one in passes]
         refused = f"no latency: {wrong}" if wrong else early(passes[-1])
         good = None if refused else latency(samples_ns, [one.load_ns for one in results], [one.first_ns for one in results])
-        notes = (refused, said, *remarks(passes, self.told))
+        notes = (refused, said, *remarks(passes, self.told, self.target))
         return Measurement(
             artifact_sha256=subject.sha256,
             device=self.transport.address,
@@ -174,7 +175,8 @@ class Bench:
         model = f"model{subject.path.suffix}"
         delivered = self.delivery.deliver({**missing, model: subject.path}, listener)
         self.there.update({path: delivered[name] for name, path in missing.items()})
-        if subject.sha256 not in delivered[model]:  # the device's store is addressed by content
+        there = sha256_tree(subject.path) if subject.path.is_dir() else delivered[model]  # the device's store is addressed by content, folders as archives
+        if subject.sha256 not in there:
             raise InputError(f"{subject.path} has changed since it was made (its SHA-256 was {subject.sha256[:12]}…): convert the model again")
         return {
             "artifact": delivered[model],
@@ -234,10 +236,11 @@ class Bench:
 
     def conditions(self, results: list[LatencyResult], threads: int) -> Conditions:
         first, last, identity = results[0], results[-1], dict(self.told.identity)
+        libc = identity.get("libc", "").partition(" ")[0]
         return Conditions(
             runtime=first.runtime.name,
             runtime_version=first.runtime.version,
-            runtime_build=f"{identity.get('libc', '').partition(' ')[0] or 'unknown libc'} wheel, linux {identity['machine']}",
+            runtime_build=f"{libc or 'unknown libc'} wheel, {self.target.folder.name} {identity['machine']}",
             delegate_asked=first.delegate_asked,
             delegate_ran=first.delegate_ran,
             threads=threads,
@@ -275,9 +278,11 @@ def early(one: Pass) -> str | None:
     return f"no latency: partial, the agent {one.ended}; {len(one.samples_ns)} runs of it were kept" if one.ended else None
 
 
-def remarks(passes: list[Pass], told: Told) -> list[str]:
+def remarks(passes: list[Pass], told: Told, target: Platform) -> list[str]:
     """What a reader of the figures has to know."""
     found = [f"emulated: {told.identity['emulation']}"] if told.emulated else []
+    if target.description.untested:
+        found.append(f"untested on hardware: {target.description.untested}")
     unsteady = [one.result.warm_up for one in passes if one.result.warm_up and not one.result.warm_up.steady]
     if unsteady:
         found.append(f"not steady after {unsteady[0].seconds:.1f} s of warm-up: something else keeps the device busy, or it changes its frequency")

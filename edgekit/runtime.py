@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 import tempfile
@@ -21,12 +22,16 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgekit.errors import InputError, SetupError
+from edgekit.errors import DeviceError, InputError, SetupError
 from edgekit.files import disk_errors, walk, written_aside
-from edgekit.places import cache_dir, search_path
+from edgekit.places import cache_dir, search_path, shipped
 from edgekit.toolchains.install import uv
+from edgekit.transport import Transport
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can hold
+SYSTEMS = {"Linux": "linux", "Darwin": "macos"}
+"""`uname -s` → platform."""
+ASK_S = 30.0
 
 
 class Record(BaseModel):
@@ -54,7 +59,12 @@ class PlatformDescription(Record):
     """`target.toml`."""
 
     title: str
-    minimum_glibc: str
+    untested: str | None = None
+    """Why nobody vouches for it, or None where edgekit was run on such devices."""
+    minimum_glibc: str = ""
+    minimum_macos: str = ""
+    install_python: str = "sudo apt install python3"
+    """What a user types there."""
     machines: Mapping[str, str]
     """`machine` of the device → uv's `--python-platform`."""
     runtimes: Mapping[str, RuntimeDescription]
@@ -96,9 +106,24 @@ def platform(name: str = "linux") -> Platform:
     raise SetupError(f"there is no platform {name!r}: install edgekit again, or make ./targets/{name}/target.toml")
 
 
+def platform_of(transport: Transport) -> Platform:
+    """The platform of a device, by what it is.
+
+    Raises:
+        DeviceError: it does not answer, or runs a system that edgekit does not know.
+        SetupError: as for `platform`.
+    """
+    here = transport.address == "local:"
+    system = os.uname().sysname if here else transport.run(["uname", "-s"], timeout_s=ASK_S).stdout.strip()
+    if system not in SYSTEMS:
+        raise DeviceError(transport.address, f"it runs {system or 'an unknown system'}: use a device with one of {', '.join(SYSTEMS)}")
+    return platform(SYSTEMS[system])
+
+
 def agent_archive(target: Platform) -> Path:
-    """The platform's agent as one zip, `agent.py` in it as `__main__.py`; same sources, same bytes."""
-    sources = sorted(target.folder.glob("*.py"))
+    """A platform's agent as one zip: what all platforms share and its own files, `agent.py` as `__main__.py`; same sources, same bytes."""
+    by_name = {path.name: path for folder in (shipped("targets") / "common", target.folder) for path in folder.glob("*.py")}
+    sources = [by_name[name] for name in sorted(by_name)]
     digest = hashlib.sha256(b"\0".join(part for source in sources for part in (source.name.encode(), source.read_bytes())))
     final = cache_dir() / "runtimes" / f"agent-{target.folder.name}-{digest.hexdigest()[:12]}.pyz"
     if not final.exists():
@@ -110,7 +135,7 @@ def agent_archive(target: Platform) -> Path:
 
 
 def site_packages(target: Platform, form: str, machine: str, python: str) -> Path:
-    """The archive (.tar.gz) of a runtime and numpy for a device: `form` is `tflite` or `onnx`, `python` such as `3.11`.
+    """The archive (.tar.gz) of a runtime and numpy for a device: `form` is one of its runtimes, `python` such as `3.11`.
 
     Raises:
         InputError: the platform runs no such format.
@@ -127,7 +152,8 @@ def site_packages(target: Platform, form: str, machine: str, python: str) -> Pat
         scratch = Path(tempfile.mkdtemp(prefix=".site-", dir=final.parent))
     try:
         wheels = ["--python-platform", target.description.machines[machine], "--python-version", python, "--only-binary", ":all:"]
-        uv("pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode", *wheels, "--target", str(scratch), *requirements)
+        least = {"MACOSX_DEPLOYMENT_TARGET": target.description.minimum_macos} if target.description.minimum_macos else None
+        uv("pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode", *wheels, "--target", str(scratch), *requirements, env=least)
         with written_aside(final) as aside, aside.open("wb") as file:
             pack(scratch, globs, file)
     finally:

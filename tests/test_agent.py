@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgekit.places import shipped
 from edgekit.runtime import agent_archive, platform, site_packages
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, run
@@ -209,8 +210,9 @@ def test_a_job_finds_nothing_of_the_one_before(model: Tiny, sites: dict[str, str
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The agent's own functions."""
-    monkeypatch.syspath_prepend(str(LINUX.folder))
-    for name in ("agent", "conditions", "runtimes"):
+    for folder in (shipped("targets") / "common", LINUX.folder):
+        monkeypatch.syspath_prepend(str(folder))
+    for name in ("agent", "conditions", "cpu", "process", "refusal", "runtimes"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "")

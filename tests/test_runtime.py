@@ -73,7 +73,7 @@ def test_the_agent_is_one_file_with_the_same_bytes_each_time(tmp_path: Path, mon
     second = agent_archive(LINUX)
 
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(zipfile.ZipFile(first).namelist()) == ["__main__.py", "conditions.py", "runtimes.py"]
+    assert sorted(zipfile.ZipFile(first).namelist()) == ["__main__.py", "conditions.py", "cpu.py", "process.py", "refusal.py", "runtimes.py"]
 
 
 def test_a_platform_of_the_users_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

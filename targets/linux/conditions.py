@@ -139,6 +139,11 @@ def command(*argv: str) -> str:
         return ""
 
 
+def cores() -> list[int]:
+    """The processors that this process may run on."""
+    return sorted(os.sched_getaffinity(0))
+
+
 def everything() -> dict[str, Any]:
     """Identity, state, and what only an examination of the device asks for."""
     home = os.path.expanduser("~")
@@ -146,7 +151,7 @@ def everything() -> dict[str, Any]:
     return {
         "identity": identity(),
         "state": state(),
-        "cores": sorted(os.sched_getaffinity(0)),
+        "cores": cores(),
         "home": home,
         "home_writable": os.access(home, os.W_OK),
         "home_free_bytes": room.free if room else 0,

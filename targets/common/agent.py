@@ -2,12 +2,13 @@
 
     python3 -I -S agent.pyz FOLDER < job.json
 
-(agent.pyz is this folder's Python files as a zip, this one as `__main__.py`.) Needs Python 3.10, numpy and the file's runtime; the last
-two lie in the folder that the job calls `site`. The job:
+(agent.pyz is the Python files of this folder and of one platform's as a zip, this one as `__main__.py`.) A platform brings `runtimes.py` (what
+it runs), `process.py` (what a process holds) and `conditions.py` (how the device is). Needs Python 3.10, numpy and the file's runtime; the
+last two lie in the folder that the job calls `site`. The job:
 
     job           its name, which the result repeats
     mode          latency | memory
-    artifact      the file; format: tflite | onnx
+    artifact      the file; format: one that the platform runs
     site          a folder with site-packages
     inputs        one .npy of [n, *shape] for each input; inputs_spec, outputs_spec: [{name, dtype, shape}]
     n_samples     how many samples to run; absent: all
@@ -23,7 +24,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import statistics
 import sys
@@ -33,9 +33,10 @@ from collections.abc import Callable
 from typing import Any
 
 import conditions
-from runtimes import RUNTIMES, Refused, attempt
+import process
+from refusal import Json, Refused, attempt
+from runtimes import RUNTIMES
 
-Json = dict[str, Any]
 Say = Callable[[str], None]
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -100,7 +101,7 @@ def latency(job: Json, folder: str, say: Say) -> Json:
         "runtime": {"name": runtime.name, "version": runtime.version},
         "delegate_asked": runtime.delegate_asked,
         "delegate_ran": runtime.delegate_ran(),
-        "cores": sorted(os.sched_getaffinity(0)),
+        "cores": conditions.cores(),
         "before": before,
         "after": {},
     }
@@ -157,20 +158,11 @@ def timed(invoke: Callable[[], Any], expected_ns: int, protocol: Json, file: Any
 
 
 def memory(job: Json, folder: str, say: Say) -> Json:
-    """What the model adds to a process that already holds Python, numpy, the runtime's code and one sample.
-
-    peak_rss_bytes      VmHWM: the largest resident set of this process in its life
-    model_rss_bytes     the peak from the floor on, less the floor (VmRSS before loading). Where the kernel does not let the peak be reset,
-                        it is the life's peak, and `peak_was_reset` says so
-    pss_bytes           Pss at the end: resident pages, shared ones counted in shares
-    cgroup_peak_bytes   memory.peak, only where this process is alone in its cgroup; files charged to others are missing
-    """
+    """What the model adds to a process that already holds Python, numpy, the runtime's code and one sample: `process.Memory` has the figures."""
     runtime = RUNTIMES[job["format"]]()
     tensors = open_inputs(job)
     one = sample(tensors, 0)
-    life_peak = status("VmHWM")
-    reset = reset_peak()
-    floor = status("VmRSS")
+    held = process.Memory()
     say("loading")
     attempt(runtime, "loading", runtime.load, job["artifact"], job["threads"])
     attempt(runtime, "loading", runtime.bind, job["inputs_spec"], job["outputs_spec"])
@@ -178,44 +170,7 @@ def memory(job: Json, folder: str, say: Say) -> Json:
     for index in range(min(job.get("n_samples") or len(tensors[0]), MEMORY_SAMPLES)):
         runtime.feed(one if index == 0 else sample(tensors, index))
         runtime.outputs(attempt(runtime, "running", runtime.invoke))
-    peak = status("VmHWM")
-    pss = re.search(r"^Pss:\s+(\d+) kB", conditions.text("/proc/self/smaps_rollup"), re.M)
-    return {
-        "job": job["job"],
-        "complete": True,
-        "peak_rss_bytes": max(life_peak, peak) or None,
-        "model_rss_bytes": max(peak - floor, 0) if peak else None,
-        "pss_bytes": int(pss[1]) * 1024 if pss else None,
-        "cgroup_peak_bytes": cgroup_peak(),
-        "peak_was_reset": reset,
-    }
-
-
-def status(name: str) -> int:
-    """A figure of /proc/self/status in bytes; 0 where it is missing."""
-    with open("/proc/self/status") as file:
-        found = re.search(rf"^{name}:\s+(\d+) kB", file.read(), re.M)
-    return int(found[1]) * 1024 if found else 0
-
-
-def reset_peak() -> bool:
-    """Set VmHWM back to what is resident now (proc(5), clear_refs 5); False where that is not allowed."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        return False
-    return True
-
-
-def cgroup_peak() -> int | None:
-    """Bytes, or None where others share the cgroup or the kernel (< 5.19) does not tell."""
-    own = next((line[3:] for line in conditions.text("/proc/self/cgroup").splitlines() if line.startswith("0::")), None)
-    folder = f"/sys/fs/cgroup{own}"
-    if own is None or conditions.text(f"{folder}/cgroup.procs").split() != [str(os.getpid())]:
-        return None
-    peak = conditions.text(f"{folder}/memory.peak")
-    return int(peak) if peak.isdigit() else None
+    return {"job": job["job"], "complete": True, **held.figures()}
 
 
 MODES = {"latency": latency, "memory": memory}
