@@ -33,10 +33,27 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EDQUOT: "the disk quota is used up: free some space and repeat the command",
             errno.EROFS: "the file system is read-only: choose another folder",
             errno.EACCES: "permission denied: choose a folder that you may write to",
+            errno.EPERM: "permission denied: choose a folder that you may write to",
+            errno.ENOTDIR: "a part of the path is a file: choose another folder",
+            errno.ENOENT: "no folder can be made there: choose another one",
+            errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
         }
         if exc.errno not in causes:
             raise
         raise SetupError(f"cannot write {path}: {causes[exc.errno]}") from exc
+
+
+def require_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before any work.
+
+    Raises:
+        SetupError: a part of the path is a file, or permission is denied.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise SetupError(f"cannot write {folder}: {there} is a file: choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SetupError(f"cannot write {folder}: permission denied in {there}: choose a folder that you may write to")
 
 
 def sha256_file(path: Path) -> str:

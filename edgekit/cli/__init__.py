@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import json
+import os
+import signal
 import sys
+import traceback
 
 import click
 
@@ -59,27 +64,54 @@ def main() -> None:
     """The console script."""
     argv = [arg for arg in sys.argv[1:] if arg != "--debug"]
     debug = len(argv) < len(sys.argv) - 1
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        code = run(argv, debug)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
+        code = 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing is left to flush to
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC:
+            raise
+        print("error: what stdout goes to is full: send the output elsewhere", file=sys.stderr)
+        code = 3
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def interrupt(*_: object) -> None:
+    """Have SIGTERM end edgekit as Ctrl-C does: workers, the device's agent and half-written files go."""
+    raise KeyboardInterrupt
+
+
+def run(argv: list[str], debug: bool) -> int:
+    """One command: argv in, exit code out; every error that is meant for people is said here."""
     from edgekit.errors import EdgekitError
 
     try:
         code = cli.main(argv, prog_name="edgekit", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except EdgekitError as exc:
         if debug:
-            raise
-        from edgekit.cli.say import say_error
-
-        code = say_error(exc, argv)
+            traceback.print_exc()
+        return say_error(argv, type(exc).__name__, str(exc), exc.exit_code)
     except click.exceptions.NoArgsIsHelpError as exc:
         exc.show()
-        code = exc.exit_code
+        return exc.exit_code
     except click.UsageError as exc:
-        path = exc.ctx.command_path if exc.ctx else "edgekit"
-        print(f"error: {exc.format_message().rstrip('.')}: see `{path} --help`", file=sys.stderr)
-        code = exc.exit_code
+        path = exc.ctx.command_path.removesuffix(" make") if exc.ctx else "edgekit"
+        return say_error(argv, "UsageError", f"{exc.format_message().rstrip('.')}: see `{path} --help`", exc.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        print("stopped: nothing half-written is left, and what was measured is kept", file=sys.stderr)
-        code = 130
-    except BrokenPipeError:  # the reader of a pipe has gone, as `| head` does
-        sys.stderr.close()
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        return say_error(argv, "Interrupted", "stopped: nothing half-written is left, and what was measured is kept", 130)
+
+
+def say_error(argv: list[str], kind: str, message: str, exit_code: int) -> int:
+    """One sentence on stderr, and for --json an object with the error on stdout; gives the exit code."""
+    if "--json" in argv:
+        verb = next((arg for arg in argv if not arg.startswith("-")), "edgekit")
+        body = {"schema": f"edgekit.{verb}/1", "error": {"kind": kind, "message": message, "exit_code": exit_code}}
+        print(json.dumps(body, indent=1))
+    style = ("\033[1;31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{style[0]}error:{style[1]} {message}", file=sys.stderr)
+    return exit_code

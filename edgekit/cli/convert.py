@@ -9,6 +9,7 @@ import click
 from edgekit.cli import needs, show
 from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from
 from edgekit.cli.say import as_json, err, may_install, print_json, working
+from edgekit.files import require_place
 from edgekit.model import recognise
 from edgekit.verbs.convert import convert, open_source
 
@@ -35,8 +36,9 @@ def command(
     """Write MODEL in every format and recipe asked for, verified against the model's own framework.
 
     Each file is DIR/<model>.<recipe>.<ext> with its lineage beside it as .json. A file that computes something else is not
-    delivered. Without --recipe: fp32.
+    delivered. Without --recipe: fp32. Ends with 4 if a variant failed; one that its format cannot carry is skipped and says why.
     """
+    require_place(folder)
     recipes, formats, fixed = recipes_from(recipe_names, ["fp32"]), formats_from(to, ["all"]), shapes_from(shapes)
     needs.toolchains(recognise(model_path), formats, install)
     with working(f"reading {model_path.name}") as progress, open_source(model_path, fixed, data, recipes, formats, progress) as source:
@@ -49,4 +51,4 @@ def command(
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
         err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
-    return 0 if all(variant.status == "ok" for variant in variants) else 4
+    return 4 if any(variant.status == "failed" for variant in variants) else 0

@@ -16,8 +16,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.errors import EdgekitError
-
 PIPE_WIDTH = 200
 """What is not a terminal has no width; tables are written in full."""
 
@@ -45,15 +43,6 @@ may_install = click.option("--install", is_flag=True, help="Install a missing to
 def print_json(verb: str, body: dict[str, Any]) -> None:
     """The one object that --json promises."""
     print(json.dumps({"schema": f"edgekit.{verb}/1", **body}, indent=1, allow_nan=False))
-
-
-def say_error(exc: EdgekitError, argv: Sequence[str]) -> int:
-    """One sentence on stderr, and for --json an object with the error on stdout; gives the exit code."""
-    if "--json" in argv:
-        verb = next((arg for arg in argv if not arg.startswith("-")), "edgekit")
-        print_json(verb, {"error": {"kind": type(exc).__name__, "message": str(exc), "exit_code": exc.exit_code}})
-    err.print(Text.assemble(("error: ", "bold red"), str(exc)), soft_wrap=True)
-    return exc.exit_code
 
 
 @contextmanager

@@ -16,6 +16,8 @@ def run(job: Job) -> dict[str, Any]:
         runner = open_runner(job.inputs["artifact"], job.options["format"])
     except CannotRunError as exc:
         job.refuse(f"{job.inputs['artifact'].name} is no {job.options['format']} file that runs here: {exc}; check the file", kind="input")
-    except (TypeError, ValueError) as exc:
-        job.refuse(f"{job.inputs['artifact'].name} has inputs without fixed shapes ({exc}): fix them when you make the file", kind="input")
+    except (TypeError, ValueError):
+        job.refuse(
+            f"{job.inputs['artifact'].name} has an input or output whose shape is open: give the model to `edgekit deploy`, which fixes it", kind="input"
+        )
     return {"inputs": runner.inputs, "outputs": runner.outputs, "notes": []}

@@ -111,7 +111,9 @@ def fit(file: str, array: Array, spec: Spec) -> Array:
         if shape[:1] != [1] or list(array.shape[1:]) != shape[1:]:
             alternative = f", or {['n', *shape[1:]]}" if shape[:1] == [1] else ""
             readable = f"{['n', *shape]}{alternative}".replace("'", "")
-            raise Unusable(f"{what} has shape {list(array.shape)}, and the model needs {readable}, where n counts samples: reshape it")
+            reordered = sorted(array.shape[1:]) == sorted(shape) or sorted(array.shape[1:]) == sorted(shape[1:])
+            cure = "put its axes in that order (numpy.transpose; a reshape would scramble the values)" if reordered else "give samples of that shape"
+            raise Unusable(f"{what} has shape {list(array.shape)}, and the model needs {readable}, where n counts samples: {cure}")
         array = array.reshape(array.shape[0], *shape)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         first = int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1)))

@@ -51,7 +51,7 @@ def run(job: Job) -> dict[str, Any]:
     return {
         "parity": figures,
         "accuracy": accuracy(inputs["reference"], outputs, inputs["labels"]) if "labels" in inputs else None,
-        "boundary": difference(runner, options["inputs"], options["outputs"]),
+        "boundary": difference(runner, *(carried(options[kind], options["format"]) for kind in ("inputs", "outputs"))),
         "delegate": runner.delegate,
         "first_wrong": wrong,
     }
@@ -93,6 +93,17 @@ def misfit(runner: Runner, inputs: list[Spec], outputs: list[Spec]) -> str | Non
             if np.prod(a["shape"], dtype=np.int64) != np.prod(b["shape"], dtype=np.int64):
                 return f"its {kind} {a['name']!r} has the shape {a['shape']}, the model's {b['name']!r} {b['shape']}"
     return None
+
+
+COREML_DTYPES = {"int64": "int32", "bool": "float32", "float64": "float32"}
+"""What a Core ML boundary has instead (FeatureTypes.proto, ArrayDataType): the writer notes it."""
+
+
+def carried(specs: list[Spec], format_: str) -> list[Spec]:
+    """The model's boundary as the format can carry it."""
+    if format_ != "coreml":
+        return specs
+    return [{**spec, "dtype": COREML_DTYPES.get(spec["dtype"], spec["dtype"])} for spec in specs]
 
 
 def difference(runner: Runner, inputs: list[Spec], outputs: list[Spec]) -> str | None:

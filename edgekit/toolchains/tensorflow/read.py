@@ -27,7 +27,7 @@ def run(job: Job) -> dict[str, Any]:
         shapes, notes = choose({name: shape for name, (_, shape) in program.inputs.items()}, job.options.get("shapes", {}))
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind)
-    program.unroll()
+    program.unroll(shapes)
     job.progress("writing it as ONNX")
     onnx.save(to_onnx(job, program, shapes), str(job.out / "raw.onnx"))
     return {"source": program.kind, "notes": notes}

@@ -35,8 +35,8 @@ class Program:
     """Name → tf dtype and shape, in the model's order; None where an axis (or the rank) is open."""
     outputs: list[str]
     call: Callable[[list[Any]], list[Any]]
-    unroll: Callable[[], None]
-    """Have short recurrent layers write out their steps from now on: a loop, which they are otherwise, is in no mobile format."""
+    unroll: Callable[[dict[str, list[int]]], None]
+    """Given the inputs' fixed shapes, have short recurrent layers write out their steps from now on: a loop, which they are otherwise, is in no mobile format."""
 
 
 def load(job: Job) -> Program:
@@ -82,15 +82,27 @@ def load_keras(job: Job, path: Path) -> Program:
 
     inputs: dict[str, tuple[Any, list[int | str | None] | None]] = {tensor.name: (tf.as_dtype(tensor.dtype), list(tensor.shape)) for tensor in model.inputs}
     names = getattr(model, "output_names", None) or [model.layers[-1].name]
-    return Program("keras", inputs, unique(names), call, lambda: unroll(model))
+    return Program("keras", inputs, unique(names), call, lambda shapes: unroll(model, shapes))
 
 
-def unroll(model: Any) -> None:
-    """Set Keras' own `unroll` on recurrent layers of at most `MOST_STEPS` steps."""
+def unroll(model: Any, shapes: dict[str, list[int]]) -> None:
+    """Set Keras' own `unroll` on recurrent layers of at most `MOST_STEPS` steps, those within Bidirectional too.
+
+    A layer whose own number of steps is open has that of the model's inputs, if these agree.
+    """
+    lengths = {shape[1] for shape in shapes.values() if len(shape) > 1}
     for layer in model._flatten_layers():
-        steps = layer.input.shape[1] if isinstance(layer, keras.layers.RNN) and layer.built else None
+        if not isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional)):
+            continue
+        try:
+            steps = layer.input.shape[1]
+        except (AttributeError, ValueError):  # within another layer, or called several times
+            steps = None
+        if steps is None and len(lengths) == 1:
+            (steps,) = lengths
         if steps is not None and steps <= MOST_STEPS:
-            layer.unroll = True
+            for recurrent in (layer.forward_layer, layer.backward_layer) if isinstance(layer, keras.layers.Bidirectional) else (layer,):
+                recurrent.unroll = True
 
 
 def load_saved_model(job: Job, path: Path) -> Program:
@@ -114,7 +126,7 @@ def load_saved_model(job: Job, path: Path) -> Program:
         return [found[key] for key in outputs]
 
     inputs = {key: (spec.dtype, None if spec.shape.rank is None else spec.shape.as_list()) for key, spec in declared.items()}
-    return Program("savedmodel", inputs, outputs, call, lambda: None)
+    return Program("savedmodel", inputs, outputs, call, lambda shapes: None)
 
 
 def unique(names: list[str]) -> list[str]:
