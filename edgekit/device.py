@@ -172,6 +172,8 @@ def of_profile(target: str, devices: tuple[Device, ...]) -> Device | None:
     if fitting:
         listed = ", ".join(f"{device.name} ({device.address})" for device in fitting)
         raise InputError(f"'{profile.name}' is a profile, and {len(fitting)} devices of that kind are known: name one of {listed}")
+    if profile.platform in ("android", "ios"):
+        raise InputError(f"'{profile.name}' is a profile of devices that this version cannot reach: {profile.untested}")
     raise InputError(f"'{profile.name}' is a profile, and no device of that kind is known: give an address (--target ssh:user@host) or add it to lab.toml")
 
 

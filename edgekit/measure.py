@@ -30,7 +30,7 @@ from edgekit.files import sha256_tree
 from edgekit.hub.parity import Bound, NothingToCompareError, compare, judge, top1_accuracy
 from edgekit.records import Accuracy, Conditions, Measurement, Memory, Parity, TensorSpec
 from edgekit.runtime import Platform, agent_archive, platform_of, site_packages
-from edgekit.statistics import DRIFT, drift, latency
+from edgekit.statistics import DISTURBED, DRIFT, drift, latency, spread
 from edgekit.transport import Transport
 
 TELL_S = 60.0
@@ -286,6 +286,9 @@ def remarks(passes: list[Pass], told: Told, target: Platform) -> list[str]:
     unsteady = [one.result.warm_up for one in passes if one.result.warm_up and not one.result.warm_up.steady]
     if unsteady:
         found.append(f"not steady after {unsteady[0].seconds:.1f} s of warm-up: something else keeps the device busy, or it changes its frequency")
+    widest = max((spread(one.samples_ns) for one in passes if one.samples_ns), default=1.0)
+    if widest > DISTURBED:
+        found.append("disturbed: p90 is well above p50, so something else ran on the device: measure again when it is quiet")
     slowest = max((drift(one.samples_ns) for one in passes if one.samples_ns), default=1.0)
     if slowest > DRIFT:
         found.append(f"slowed down by {100 * (slowest - 1):.0f} % while measuring: look at its temperature and governor")

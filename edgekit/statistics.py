@@ -12,6 +12,8 @@ from edgekit.records import Latency
 RESAMPLES = 10_000
 SEED = 0
 DRIFT = 1.05
+DISTURBED = 1.25
+"""p90 over p50: alone on a device it stays below 1.2, beside another busy program it goes beyond 1.3."""
 
 Array = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -73,3 +75,8 @@ def drift(samples_ns: Sequence[int]) -> float:
     """Median of the last quarter of one process's runs over that of the first: above 1 where the device slowed down."""
     quarter = max(1, len(samples_ns) // 4)
     return median(samples_ns[-quarter:]) / max(1, median(samples_ns[:quarter]))
+
+
+def spread(samples_ns: Sequence[int]) -> float:
+    """p90 over p50 of one process."""
+    return float(np.percentile(samples_ns, 90) / np.median(samples_ns))

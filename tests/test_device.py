@@ -80,8 +80,9 @@ def test_two_devices_of_a_profile_are_listed() -> None:
 
 
 def test_a_profile_without_a_device_says_how_to_give_one() -> None:
-    text = refusal("Pixel 7")
-    assert text.startswith("'pixel-7' is a profile, and no device of that kind is known: give an address (--target ssh:")
+    assert refusal("Pixel 7") == "'pixel-7' is a profile of devices that this version cannot reach: ADB devices are not supported by this version"
+    text = refusal("Raspberry Pi 5")
+    assert text.startswith("'raspberry-pi-5-8gb' is a profile, and no device of that kind is known: give an address (--target ssh:")
     assert "lab.toml" in text
 
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from edgekit.statistics import drift, latency, median_interval
+from edgekit.statistics import DISTURBED, drift, latency, median_interval, spread
 
 
 @pytest.mark.parametrize("n", [1, 2, 50, 51, 3072])
@@ -57,3 +57,8 @@ def test_drift_is_seen_where_the_device_slows_down() -> None:
     assert drift([100] * 50 + [150] * 50) == 1.5
     assert drift([100, 101, 300, 99] * 50) == 1.0
     assert drift([7]) == 1.0
+
+
+def test_spread_is_p90_over_p50() -> None:
+    assert spread([100] * 9 + [200]) == pytest.approx(1.1)
+    assert spread([100] * 8 + [200] * 2) > DISTURBED

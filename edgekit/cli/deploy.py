@@ -42,7 +42,8 @@ def command(
 ) -> int:
     """Convert MODEL, verify it, measure it on a device, and choose what to ship.
 
-    Without --recipe: fp32, fp16 and w8, and w8a8 where --data is given. The run is kept: see `edgekit runs`.
+    Without --recipe: fp32, fp16 and w8, and w8a8 where --data is given. The run is kept: see `edgekit runs`. Ends with 0 if
+    there is a variant to ship, whatever became of the others.
     """
     device = resolve(target)
     recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
@@ -65,8 +66,8 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
 
 
 def exit_code(run: Run) -> int:
-    """0 with a choice; else 5 if the device failed a variant, 4 if no file was right, and 1 if none fits."""
-    if run.chosen is not None:
+    """0 with a choice, or a file that was measured alone; else 5 if the device failed a variant, 4 if no file was right, 1 if none fits."""
+    if run.chosen is not None or show.measured_alone(run):
         return 0
     failed = [variant for variant in run.variants if variant.status == "failed"]
     if any((variant.error or "").startswith(run.device_address.rstrip(":") + ":") for variant in failed):

@@ -37,7 +37,8 @@ def command(model_path: Path, shapes: tuple[str, ...], install: bool, json_wante
     tensors = [("input", spec) for spec in figures.inputs] + [("output", spec) for spec in figures.outputs]
     columns = [Column(""), Column("name"), Column("dtype"), Column("shape")]
     print_table(columns, [[kind, spec.name, spec.dtype, " × ".join(str(d) for d in spec.shape) or "scalar"] for kind, spec in tensors])
-    out.print(f"parameters {count_text(figures.parameters)}   weights {bytes_text(figures.weights_bytes)}   MACs {count_text(figures.macs)} a run")
+    weights = f"parameters {count_text(figures.parameters)} (batch norms folded)   weights {bytes_text(figures.weights_bytes)}"
+    out.print(f"{weights}   MACs {count_text(figures.macs)} a run")
     ops = sorted(figures.ops.items(), key=lambda item: (-item[1], item[0]))
     print_table([Column("operator"), Column("count", right=True)], [[name, str(count)] for name, count in ops])
     for note in model.notes:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgekit.cli.say import as_json, out, print_json
+from edgekit.errors import InputError
 from edgekit.files import size_bytes
 from edgekit.release.package import package
 from edgekit.release.verify import verify
@@ -59,6 +60,8 @@ def make_command(run_id: str, platform: str, variant: str | None, folder: Path, 
 @as_json
 def verify_command(path: Path, json_wanted: bool) -> None:
     """Check every byte of a package against its manifest."""
+    if not path.exists():
+        raise InputError(f"there is no package {path}: check the path")
     manifest = verify(path)
     if json_wanted:
         print_json("package-verify", {"path": str(path), "ok": True, "files": len(manifest.files)})

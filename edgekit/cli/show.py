@@ -213,6 +213,12 @@ def remarks(run: Run) -> list[str]:
     for variant in run.variants:
         if variant.error:
             names.setdefault(f"{variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
+        notes = variant.measurement.notes if variant.measurement else ()
+        if variant.artifact is not None and not variant.artifact.route:  # a file that was given: what it was compared with
+            notes = (*variant.artifact.notes, *notes)
+        for note in notes:
+            if note != variant.error:
+                names.setdefault(note, []).append(f"{variant.format} {variant.recipe}:")
         for violation in variant.violations:
             names.setdefault(f"too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
     profile = find(run.profile) if run.profile else None
@@ -229,5 +235,12 @@ def print_run(run: Run) -> None:
         out.print(line, style="dim", markup=False, soft_wrap=True)
     if run.chosen is not None:
         out.print(f"[bold green]ship[/bold green] {escape(run.chosen.reason)}", soft_wrap=True)
-    else:
+    elif not run.variants:
+        out.print("[bold yellow]not finished[/bold yellow]: it was stopped before the first variant was measured")
+    elif not measured_alone(run):
         out.print("[bold yellow]nothing to ship[/bold yellow]: no variant was measured, right and within the limits", soft_wrap=True)
+
+
+def measured_alone(run: Run) -> bool:
+    """Whether this is one file's bench, which went well: there was nothing to choose from."""
+    return len(run.variants) == 1 and run.chosen is None and run.variants[0].status == "ok" and not run.variants[0].violations

@@ -71,7 +71,11 @@ def row_of(name: str) -> Row:
         one = toolchain(name)
     except SetupError as exc:
         return Row(name, False, None, str(exc))
-    return Row(name, one.installed, one.description.size_bytes, one.description.purpose)
+    return Row(name, one.installed, one.size_bytes, one.description.purpose)
+
+
+def size_text(row: Row) -> str:
+    return bytes_text(row.size_bytes) if row.installed else f"about {bytes_text(row.size_bytes)}"
 
 
 def show(json_wanted: bool) -> None:
@@ -80,7 +84,7 @@ def show(json_wanted: bool) -> None:
         print_json("toolchains", {"host": host(), "toolchains": [asdict(row) for row in rows]})
         return
     columns = [Column("toolchain"), Column("installed"), Column("size", right=True), Column("what for", drop=1)]
-    print_table(columns, [[row.name, "yes" if row.installed else "no", bytes_text(row.size_bytes), row.purpose] for row in rows])
+    print_table(columns, [[row.name, "yes" if row.installed else "no", size_text(row), row.purpose] for row in rows])
     missing = [row.name for row in rows if not row.installed]
     if missing:
         err.print(f"install with: edgekit toolchains install {' '.join(missing)}")

@@ -57,8 +57,18 @@ class Toolchain:
         return self.folder / "bin" / "python"
 
     @property
+    def marker(self) -> Path:
+        """Written last, with the bytes that the installation takes: what has no marker is not whole."""
+        return self.folder / ".complete"
+
+    @property
     def installed(self) -> bool:
-        return (self.folder / ".complete").exists()
+        return self.marker.exists()
+
+    @property
+    def size_bytes(self) -> int:
+        """As measured after the installation, else as measured where the lock was made."""
+        return int(self.marker.read_text()) if self.installed else self.description.size_bytes
 
     def version(self, package: str) -> str | None:
         """The locked version of a package, e.g. `2.6.9`, or None if the lock does not hold it."""

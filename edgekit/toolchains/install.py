@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgekit.errors import SetupError
-from edgekit.files import disk_errors, write_text
+from edgekit.files import disk_errors, size_bytes, write_text
 from edgekit.toolchains.catalog import Toolchain
 
 DEADLINE_S = 3600
@@ -41,7 +41,7 @@ def install(toolchain: Toolchain, progress: Progress) -> None:
             uv("pip", "install", "--no-deps", "--python", str(toolchain.python), "-r", str(toolchain.lock), env=backend(toolchain))
             progress("compiling")
             subprocess.run([toolchain.python, "-m", "compileall", "-q", "-j", "0", folder / "lib"], capture_output=True, timeout=DEADLINE_S)
-            write_text(folder / ".complete", toolchain.lock_digest)
+            write_text(toolchain.marker, str(size_bytes(folder)))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

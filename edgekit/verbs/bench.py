@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgekit.decide import choose, violations
+from edgekit.decide import violations
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
 from edgekit.files import download_bytes, sha256_tree, size_bytes
@@ -131,7 +131,7 @@ def bench(
             variant = attempt_on(opened, subject, variant, protocol, threads or device.threads or 1, progress)
             variant = replace(variant, violations=violations(variant, profile))
             store.append(begun.id, variant)
-            finished = replace(begun, variants=(variant,), chosen=choose((variant,), profile))
+            finished = replace(begun, variants=(variant,))  # there was nothing to choose from
             store.finish(finished)
         return Deployment(finished, opened.pushed_bytes, time.monotonic() - started, opened.agent_s)
 

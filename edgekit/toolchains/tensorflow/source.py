@@ -36,7 +36,7 @@ class Program:
     outputs: list[str]
     call: Callable[[list[Any]], list[Any]]
     unroll: Callable[[dict[str, list[int]]], None]
-    """Given the inputs' fixed shapes, have short recurrent layers write out their steps from now on: a loop, which they are otherwise, is in no mobile format."""
+    """Given the inputs' fixed shapes: short recurrent layers write out their steps, for no mobile format has the loop that they are."""
 
 
 def load(job: Job) -> Program:
