@@ -57,7 +57,7 @@ def cores() -> list[int]:
 
 
 def sysctl(name: str) -> str:
-    return command("/usr/sbin/sysctl", "-n", name)  # not on the PATH of every shell
+    return command("sysctl", "-n", name)
 
 
 def command(*argv: str) -> str:

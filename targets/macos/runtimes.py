@@ -12,7 +12,7 @@ from refusal import Json, Runtime, check
 
 OWN_NAME = "edgekit.name."  # in a package's metadata: the model's own name of a feature, where that is no identifier
 DTYPES = {65552: "float16", 65568: "float32", 65600: "float64", 131104: "int32", 131080: "int8"}  # ArrayFeatureType.ArrayDataType
-CARRIED_AS = {"int64": ("int32",), "float64": ("float32",), "bool": ("int32", "float32")}  # dtypes that Core ML does not have at a model's boundary
+CARRIED_AS = {"int64": "int32", "float64": "float32", "bool": "float32"}  # dtypes that Core ML does not have at a model's boundary
 
 
 class CoreML:
@@ -60,7 +60,7 @@ def boundary(features: dict[str, Any], asked: list[Json]) -> dict[str, tuple[str
     for name, feature in features.items():
         array, spec = feature.type.multiArrayType, wanted.get(name, {"dtype": "", "shape": []})
         dtype = DTYPES.get(array.dataType, "no array")
-        carried = dtype in CARRIED_AS.get(spec["dtype"], ())
+        carried = dtype == CARRIED_AS.get(spec["dtype"])
         found[name] = (spec["dtype"] if carried else dtype, list(array.shape) if array.shape and spec["shape"] else spec["shape"])
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgekit.files import sha256_file
+from edgekit.files import sha256_tree
 from edgekit.measure import Subject
 from edgekit.records import TensorSpec
 
@@ -30,9 +30,9 @@ class Tiny:
 
     def subject(self, path: Path | None = None, recipe: str = "fp32", *, labels: bool = True) -> Subject:
         path = path or self.onnx
-        form = path.suffix.removeprefix(".")
+        form = "coreml" if path.suffix == ".mlpackage" else path.suffix.removeprefix(".")
         wanted = self.labels if labels else None
-        return Subject(path, sha256_file(path), form, recipe, self.inputs, self.outputs, self.samples, self.reference, wanted)
+        return Subject(path, sha256_tree(path), form, recipe, self.inputs, self.outputs, self.samples, self.reference, wanted)
 
 
 def tiny(folder: Path, *, width: int = 64, n: int = 20, layers: int = 1) -> Tiny:
