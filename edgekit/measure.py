@@ -27,7 +27,8 @@ from edgekit.conditions import Told, in_words
 from edgekit.deliver import Delivery
 from edgekit.errors import AgentError, DeviceError, InputError
 from edgekit.files import sha256_tree
-from edgekit.hub.parity import Bound, NothingToCompareError, compare, judge, top1_accuracy
+from edgekit.hub.bounds import Bound, judge
+from edgekit.hub.parity import NothingToCompareError, compare, top1_accuracy
 from edgekit.records import Accuracy, Conditions, Measurement, Memory, Parity, TensorSpec
 from edgekit.runtime import Platform, agent_archive, platform_of, site_packages
 from edgekit.statistics import DISTURBED, DRIFT, drift, latency, spread

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from edgekit.hub.bounds import judge
 from edgekit.model import spec_json
 from edgekit.records import Accuracy, Model, Parity, Samples
 from edgekit.samples import Reference
@@ -79,8 +80,6 @@ def wrong(found: VerifyResult, recipe: str) -> str | None:
     """What is wrong with a file, in one sentence, or None."""
     if found.boundary is not None:
         return found.boundary
-    from edgekit.hub.parity import judge  # numpy takes 0.1 s to load, and is not needed before
-
     words = judge(found.parity.model_dump(), recipe)
     if words is None or found.first_wrong is None:
         return words

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.hub import parity
+from edgekit.hub import bounds, parity
 
 Arrays = list[np.ndarray[Any, Any]]
 
@@ -79,7 +79,7 @@ def test_an_output_that_is_not_finite_is_seen_and_leaves_finite_figures(tmp_path
     found = compared(tmp_path, [f32(1, 2)], [f32(1, wrong)])
     assert found["has_nan"]
     assert found["max_abs"] == 0
-    assert "NaN" in (parity.judge(found, "fp32") or "")
+    assert "NaN" in (bounds.judge(found, "fp32") or "")
 
 
 def test_values_that_the_reference_itself_does_not_know_are_left_out(tmp_path: Path) -> None:
@@ -158,18 +158,18 @@ GOOD = {"max_rel": 0.0, "sqnr_db": 999.0, "cosine": 1.0, "has_nan": False, "all_
     [
         ("fp32", {"max_rel": 1.1e-4}, "of their range"),
         ("fp16", {"max_rel": 5.1e-3}, "of their range"),
-        ("w8", {"sqnr_db": parity.BOUNDS["w8"].min_sqnr_db - 0.1}, "dB"),  # type: ignore[operator]
-        ("w8a8", {"cosine": parity.BOUNDS["w8a8"].min_cosine - 0.01}, "cosine"),  # type: ignore[operator]
+        ("w8", {"sqnr_db": bounds.BOUNDS["w8"].min_sqnr_db - 0.1}, "dB"),  # type: ignore[operator]
+        ("w8a8", {"cosine": bounds.BOUNDS["w8a8"].min_cosine - 0.01}, "cosine"),  # type: ignore[operator]
         ("w8d", {"all_zero": True}, "all zero"),
     ],
 )
 def test_each_bound_is_held(recipe: str, change: dict[str, Any], word: str) -> None:
-    assert parity.judge(GOOD, recipe) is None
-    assert word in (parity.judge({**GOOD, **change}, recipe) or "")
+    assert bounds.judge(GOOD, recipe) is None
+    assert word in (bounds.judge({**GOOD, **change}, recipe) or "")
 
 
 def test_a_bound_given_stands_in_for_the_table() -> None:
-    assert parity.judge({**GOOD, "max_rel": 1.0}, "fp32", parity.Bound(max_rel=2.0)) is None
+    assert bounds.judge({**GOOD, "max_rel": 1.0}, "fp32", bounds.Bound(max_rel=2.0)) is None
 
 
 def test_arrays_that_are_not_in_c_order_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgekit.errors import InputError
-from edgekit.hub.parity import judge
+from edgekit.hub.bounds import judge
 from edgekit.toolchains.convert.onnx_weights import channel_axes, store_half, store_int8
 from edgekit.toolchains.convert.quantize_onnx import rename, slim
 from tests.lab.convert import quantized, verified, written

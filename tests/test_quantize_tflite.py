@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from edgekit.errors import InputError
-from edgekit.hub.parity import judge
+from edgekit.hub.bounds import judge
 from edgekit.toolchains.convert.sensitive import Loss, before_logarithm
 from tests.lab.convert import quantized, verified, written
 from tests.lab.onnx_cases import FLOAT, classifier, draw, inputs_for, model, tensor_folder

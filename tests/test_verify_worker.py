@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgekit.errors import ConvertError
-from edgekit.hub.parity import Bound, judge
+from edgekit.hub.bounds import Bound, judge
 from edgekit.toolchains.convert.first_wrong import agrees
 from edgekit.toolchains.convert.verify import difference, misfit
 from tests.lab.convert import verified, written

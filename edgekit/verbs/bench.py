@@ -19,7 +19,7 @@ from edgekit.decide import violations
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
 from edgekit.files import download_bytes, sha256_tree, size_bytes
-from edgekit.hub.parity import BOUNDS
+from edgekit.hub.bounds import BOUNDS
 from edgekit.measure import PROTOCOLS, Bench, Protocol, Subject
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
 from edgekit.records import Artifact, Samples, TensorSpec, Variant

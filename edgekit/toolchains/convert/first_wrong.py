@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgekit.hub.parity import Bound
+from edgekit.hub.bounds import Bound
 from edgekit.toolchains.convert.runners import Array, OnnxRuntime, Runner, plain_name
 
 CHANNELS_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.hub.parity import BOUNDS
+from edgekit.hub.bounds import BOUNDS
 from edgekit.toolchains.convert.runners import Array, Runner, Spec
 
 SAMPLES = 4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.hub import parity
+from edgekit.hub import bounds, parity
 from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, Spec, load_runtime, open_runner
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def run(job: Job) -> dict[str, Any]:
             job.refuse(f"{name} cannot be compared with its model: {problem}")
         run_all(job, runner, outputs)
         figures = parity.compare(inputs["reference"], outputs, len(options["outputs"]))
-        bound = parity.Bound(**options["bounds"]) if options.get("bounds") else parity.BOUNDS[options["recipe"]]
+        bound = bounds.Bound(**options["bounds"]) if options.get("bounds") else bounds.BOUNDS[options["recipe"]]
         wrong = None
-        if parity.judge(figures, options["recipe"], bound):
+        if bounds.judge(figures, options["recipe"], bound):
             job.progress("looking for the first tensor that is wrong")
             wrong = search(job, runner, outputs, bound)
     except CannotRunError as exc:
@@ -128,7 +128,7 @@ def accuracy(reference: Path, outputs: Path, labels: Path) -> dict[str, Any] | N
     return {"metric": "top1", "value": value, "baseline": baseline, "n": int(np.load(labels, mmap_mode="r").shape[0])}
 
 
-def search(job: Job, runner: Runner, outputs: Path, bound: parity.Bound) -> dict[str, Any] | None:
+def search(job: Job, runner: Runner, outputs: Path, bound: bounds.Bound) -> dict[str, Any] | None:
     """The first wrong tensor on the sample whose outputs are the farthest off; None where it cannot be told."""
     from edgekit.toolchains.convert.first_wrong import first_wrong
 
