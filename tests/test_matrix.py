@@ -84,4 +84,4 @@ def test_every_recipe_of_every_format_on_a_trained_network(tmp_path: Path) -> No
         by_status.setdefault(artifact["status"], set()).add((artifact["recipe"], artifact["format"]))
     assert by_status["skipped"] == {("w8d", "coreml"), ("w8a8", "coreml")}
     assert len(by_status["ok"]) == 13
-    assert said.code == 4  # what was asked for was not all made
+    assert said.code == 0  # what a format cannot carry is skipped, which is no failure

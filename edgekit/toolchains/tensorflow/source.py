@@ -118,7 +118,7 @@ def load_saved_model(job: Job, path: Path) -> Program:
     if name is None:
         job.refuse(f"{path.name} has no signature: save it with model.export(FOLDER), or give tf.saved_model.save its signatures", kind="input")
     signature = signatures[name]
-    declared: dict[str, Any] = signature.structured_input_signature[1]
+    declared: dict[str, Any] = dict(sorted(signature.structured_input_signature[1].items()))  # a signature has names and no order
     outputs = sorted(signature.structured_outputs)
 
     def call(flat: list[Any], _alive: Any = loaded) -> list[Any]:  # the loaded object owns the variables
