@@ -212,18 +212,18 @@ def remarks(run: Run) -> list[str]:
     names: dict[str, list[str]] = {}
     for variant in run.variants:
         if variant.error:
-            names.setdefault(f"{variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
+            names.setdefault(f" {variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
         notes = variant.measurement.notes if variant.measurement else ()
         if variant.artifact is not None and not variant.artifact.route:  # a file that was given: what it was compared with
             notes = (*variant.artifact.notes, *notes)
         for note in notes:
             if note != variant.error:
-                names.setdefault(note, []).append(f"{variant.format} {variant.recipe}:")
+                names.setdefault(f": {note}", []).append(f"{variant.format} {variant.recipe}")
         for violation in variant.violations:
-            names.setdefault(f"too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
+            names.setdefault(f" too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
     profile = find(run.profile) if run.profile else None
     unjudged = dict.fromkeys(line for variant in run.variants if variant.status == "ok" for line in not_judged(variant, profile))
-    return [*(f"{', '.join(who)} {what}" for what, who in names.items()), *unjudged]
+    return [*(f"{', '.join(who)}{what}" for what, who in names.items()), *unjudged]
 
 
 def print_run(run: Run) -> None:
