@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.conftest import missing
 from tests.lab.cli import EDGEKIT, edgekit
 from tests.lab.packages import nmp_onnx
 
@@ -151,7 +152,7 @@ def small_disk(tmp_path: Path) -> Path:
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True).returncode != 0:
-        pytest.skip("mounting a small file system needs root: run the tests as root")
+        missing("the right to mount a small file system", "run the tests as root")
     yield folder  # type: ignore[misc]
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

@@ -16,6 +16,7 @@ import pytest
 from edgekit.deliver import Delivery
 from edgekit.errors import AgentError, DeviceError, InputError
 from edgekit.transport import Transport, connect
+from tests.conftest import missing
 from tests.lab.sshd import sshd
 
 
@@ -204,7 +205,7 @@ def test_an_archive_that_does_not_fit_is_refused_before_it_is_unpacked(tmp_path:
     disk = tmp_path / "disk"
     disk.mkdir()
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode != 0:
-        pytest.skip("a small disk cannot be mounted here: run the tests as root with CAP_SYS_ADMIN")
+        missing("the right to mount a small disk", "run the tests as root with CAP_SYS_ADMIN")
     try:
         monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(disk / "device"))
         archive = archive_of(tmp_path / "zeros.tar.gz", [(tarfile.TarInfo("zeros"), bytes(3_000_000))])

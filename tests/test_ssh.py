@@ -21,6 +21,7 @@ import pytest
 from edgekit.errors import CommandFailed, DeviceError, DeviceTimeout, Unreachable
 from edgekit.files import sha256_file
 from edgekit.transport import Transport, connect
+from tests.conftest import missing
 from tests.lab.sshd import Server, free_port, keygen, running, sshd, wait_until
 from tests.test_transport import AWKWARD, ECHO_ARGV
 
@@ -248,7 +249,7 @@ def test_a_full_disk_is_said_with_figures(server: Server, device: Transport, tmp
     source.write_bytes(bytes(3_000_000))
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "tmpfs", str(disk)], capture_output=True).returncode != 0:
-        pytest.skip("a small disk cannot be mounted here: run the tests as root with CAP_SYS_ADMIN")
+        missing("the right to mount a small disk", "run the tests as root with CAP_SYS_ADMIN")
     try:
         with pytest.raises(DeviceError, match=r"no space left on the device for .*there \(needs 3\.0 MB, has 1\.0 MB\): free some"):
             device.push(source, f"{disk}/there", timeout_s=30)
