@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from edgekit.errors import SetupError
 from edgekit.toolchains.catalog import names, toolchain
+
+# A shell starts what it puts into the background with SIGINT ignored, and programs inherit that: tests that interrupt edgekit need it back.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(what: str, cure: str) -> None:
