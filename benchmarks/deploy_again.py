@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.ratio import median_interval, verdict
 
 BAR_S = 3.0
 EDGEKIT = Path(sys.executable).parent / "edgekit"
@@ -38,13 +38,10 @@ def deploy(model: Path, data: Path | None, target: str, env: dict[str, str]) -> 
 def report(model: Path, data: Path | None, target: str, name: str, env: dict[str, str], times: int) -> None:
     deploy(model, data, target, env)
     found = [deploy(model, data, target, env) for _ in range(times)]
-    seconds = np.asarray([one[0] for one in found])
-    picks = np.random.default_rng(0).integers(0, times, (10_000, times))
-    low, high = np.percentile(np.median(seconds[picks], axis=1), [2.5, 97.5])
-    verdict = "met" if high <= BAR_S else "missed" if low > BAR_S else "inconclusive"
+    middle, low, high = median_interval([one[0] for one in found])
     sent, measured = max(one[1] for one in found), found[0][2]
-    beyond = f"{np.median(seconds):.2f} s [{low:.2f}, {high:.2f}] beyond the agent"
-    print(f"second deploy, {name}, {measured} variants: {beyond}, bar {BAR_S:.0f} {verdict}; {sent} bytes sent", flush=True)
+    beyond = f"{middle:.2f} s [{low:.2f}, {high:.2f}] beyond the agent"
+    print(f"second deploy, {name}, {measured} variants: {beyond}, bar {BAR_S:.0f} {verdict(low, high, BAR_S)}; {sent} bytes sent", flush=True)
 
 
 def main(model: Path, data: Path | None, times: int) -> None:

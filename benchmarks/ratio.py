@@ -26,10 +26,7 @@ class Ratio:
 
     @property
     def verdict(self) -> str:
-        """`met` if the interval's far end meets the bar, `missed` if its near end does not, else `inconclusive`."""
-        if self.high <= self.bar:
-            return "met"
-        return "missed" if self.low > self.bar else "inconclusive"
+        return verdict(self.low, self.high, self.bar)
 
     def __str__(self) -> str:
         absolute = f"{self.ours:.4g} against {self.theirs:.4g} {self.unit}"
@@ -40,9 +37,23 @@ class Ratio:
 def of_pairs(name: str, ours: Sequence[float], theirs: Sequence[float], bar: float, unit: str = "s") -> Ratio:
     """The median of the pairs' ratios, with a bootstrap interval over pairs (percentile method, fixed seed)."""
     quotients = np.asarray(ours) / np.asarray(theirs)
-    picks = np.random.default_rng(0).integers(0, len(quotients), (RESAMPLES, len(quotients)))
-    low, high = np.percentile(np.median(quotients[picks], axis=1), [2.5, 97.5])
-    return Ratio(name, float(np.median(quotients)), float(low), float(high), bar, len(quotients), float(np.median(ours)), float(np.median(theirs)), unit)
+    middle, low, high = median_interval(quotients)
+    return Ratio(name, middle, low, high, bar, len(quotients), float(np.median(ours)), float(np.median(theirs)), unit)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median and its 95 % bootstrap interval (percentile method, fixed seed)."""
+    found = np.asarray(values)
+    picks = np.random.default_rng(0).integers(0, len(found), (RESAMPLES, len(found)))
+    low, high = np.percentile(np.median(found[picks], axis=1), [2.5, 97.5])
+    return float(np.median(found)), float(low), float(high)
+
+
+def verdict(low: float, high: float, bar: float) -> str:
+    """`met` if the interval's far end meets the bar, `missed` if its near end does not, else `inconclusive`."""
+    if high <= bar:
+        return "met"
+    return "missed" if low > bar else "inconclusive"
 
 
 def interleaved(ours: Callable[[], float], theirs: Callable[[], float], pairs: int) -> tuple[list[float], list[float]]:

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.ratio import median_interval, verdict
+
 EDGEKIT = Path(sys.executable).parent / "edgekit"
 
 
@@ -49,12 +53,9 @@ def own_peak_bytes(pid: int) -> int:
 
 def main(model: str | None) -> None:
     runs = [run([str(EDGEKIT), "--help"]) for _ in range(20)]
-    seconds = np.asarray([s for s, _ in runs])
-    picks = np.random.default_rng(0).integers(0, len(seconds), (10_000, len(seconds)))
-    low, high = np.percentile(np.median(seconds[picks], axis=1), [2.5, 97.5])
+    middle, low, high = median_interval([seconds for seconds, _ in runs])
     bare = np.median([run([sys.executable, "-c", "import click"])[0] for _ in range(20)])
-    verdict = "met" if high <= 0.15 else "missed" if low > 0.15 else "inconclusive"
-    print(f"edgekit --help: {np.median(seconds):.3f} s [{low:.3f}, {high:.3f}], bar 0.15 {verdict}; bare interpreter with click {bare:.3f} s")
+    print(f"edgekit --help: {middle:.3f} s [{low:.3f}, {high:.3f}], bar 0.15 {verdict(low, high, 0.15)}; bare interpreter with click {bare:.3f} s")
     peak = max(b for _, b in runs) / 1e6
     print(f"edgekit --help: peak {peak:.1f} MB, bar 35 {'met' if peak <= 35 else 'missed'}")
     if model is not None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from edgekit.cli.say import Column, out, print_table, status_text
-from edgekit.decide import not_judged
+from edgekit.decide import accuracy_of, not_judged
 from edgekit.profile import find
 from edgekit.records import Accuracy, Artifact, Latency, Memory, Model, Parity, Run, Variant
 from edgekit.units import bytes_text, duration_text
@@ -100,7 +100,6 @@ def memory_json(memory: Memory | None) -> dict[str, Any] | None:
 def variant_json(variant: Variant) -> dict[str, Any]:
     """One entry of `variants` in edgekit.deploy/1."""
     measured = variant.measurement
-    accuracy = measured.accuracy if measured and measured.accuracy else (variant.artifact.accuracy if variant.artifact else None)
     return {
         "recipe": variant.recipe,
         "format": variant.format,
@@ -109,7 +108,7 @@ def variant_json(variant: Variant) -> dict[str, Any]:
             "host": parity_json(variant.artifact.parity if variant.artifact else None),
             "device": parity_json(measured.parity if measured else None),
         },
-        "accuracy": accuracy_json(accuracy),
+        "accuracy": accuracy_json(accuracy_of(variant)),
         "latency_ns": latency_json(measured.latency if measured else None),
         "memory_bytes": memory_json(measured.memory if measured else None),
         "status": variant.status,
@@ -170,7 +169,7 @@ def print_conversions(variants: Sequence[Variant]) -> None:
 
 def print_variants(run: Run) -> None:
     """What `deploy` and `runs show` show."""
-    labelled = any(variant_accuracy(variant) for variant in run.variants)
+    labelled = any(accuracy_of(variant) for variant in run.variants)
     columns = [
         Column(""), Column("variant"), Column("status"), Column("size", right=True, drop=2), Column("download", right=True, drop=1),
         Column("accuracy" if labelled else "SQNR", right=True), Column("p50", right=True), Column("p90", right=True, drop=3),
@@ -190,7 +189,7 @@ def print_variants(run: Run) -> None:
             status_text(variant.status),
             bytes_text(artifact.size_bytes if artifact else None),
             bytes_text(artifact.download_bytes if artifact else None),
-            accuracy_text(variant_accuracy(variant)) if labelled else sqnr_text(parity),
+            accuracy_text(accuracy_of(variant)) if labelled else sqnr_text(parity),
             duration_text(latency.p50_ns if latency else None),
             duration_text(latency.p90_ns if latency else None),
             duration_text(latency.load_ns if latency else None),
@@ -198,13 +197,6 @@ def print_variants(run: Run) -> None:
             bytes_text(memory.model_rss_bytes if memory else None),
         ])  # fmt: skip
     print_table(columns, rows, bold=chosen)
-
-
-def variant_accuracy(variant: Variant) -> Accuracy | None:
-    """The device's own where it was measured there, else this machine's."""
-    if variant.measurement is not None and variant.measurement.accuracy is not None:
-        return variant.measurement.accuracy
-    return variant.artifact.accuracy if variant.artifact else None
 
 
 def remarks(run: Run) -> list[str]:
