@@ -161,7 +161,9 @@ def points_text(points: float) -> str:
 
 def as_fast(one: Latency, other: Latency) -> bool:
     """Whether two 95 % intervals of p50 have a value in common, or their p50 hardly differ."""
-    overlap = one.p50_low_ns <= other.p50_high_ns and other.p50_low_ns <= one.p50_high_ns
+    overlap = False
+    if one.p50_low_ns and one.p50_high_ns and other.p50_low_ns and other.p50_high_ns:  # a runner that keeps its samples gives no interval
+        overlap = one.p50_low_ns <= other.p50_high_ns and other.p50_low_ns <= one.p50_high_ns
     return overlap or max(one.p50_ns, other.p50_ns) <= SAME_SPEED * min(one.p50_ns, other.p50_ns)
 
 

@@ -101,25 +101,28 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Statistics of raw samples, all in ns; `load` and `first` are medians over fresh processes."""
+    """Statistics of raw samples, all in ns; `load` and `first` are medians over fresh processes.
+
+    None is what a runner that keeps its samples to itself does not tell.
+    """
 
     n: int
     min_ns: int
     p50_ns: int
-    p90_ns: int
-    p99_ns: int
+    p90_ns: int | None
+    p99_ns: int | None
     mean_ns: float
-    std_ns: float
-    p50_low_ns: int
+    std_ns: float | None
+    p50_low_ns: int | None
     """95 % bootstrap interval of p50."""
-    p50_high_ns: int
+    p50_high_ns: int | None
     load_ns: int
     first_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes; None where the device does not tell."""
+    """Bytes, taken in a pass of their own; None where the device does not tell. `edgekit explain memory` has the definitions."""
 
     peak_rss_bytes: int | None
     """VmHWM of the agent."""
@@ -127,6 +130,14 @@ class Memory:
     """Peak resident memory above the agent's own floor before the model was loaded."""
     pss_bytes: int | None = None
     cgroup_peak_bytes: int | None = None
+    floor_rss_bytes: int | None = None
+    """VmRSS of the agent with its runtime loaded, before the model is."""
+    private_dirty_bytes: int | None = None
+    swap_bytes: int | None = None
+    arena_bytes: int | None = None
+    """What the runtime itself says that it holds for tensors."""
+    phys_footprint_bytes: int | None = None
+    """macOS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,27 @@ class Conditions:
     """Governor, frequencies, temperatures, throttling, load, battery: whatever the device tells."""
     after: Mapping[str, str]
     emulated: bool
+    runner: str = "python"
+    """`native`, `python` or `benchmark_model`; those of different runners are never compared."""
+    cores_asked: str = ""
+    ops: int | None = None
+    """Operators in the file, where the runtime tells."""
+    ops_outside: Mapping[str, int] | None = None
+    """Operator → how many of them ran outside the delegate; None where the runtime does not tell."""
+    time_outside: float | None = None
+    """Share of the time that those took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """One minute of a sustained measurement."""
+
+    minute: int
+    """From 1."""
+    n: int
+    p50_ns: int
+    clock_khz: int | None
+    """Highest frequency that one of the cores in use had in that minute; None where it is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +189,7 @@ class Measurement:
     device: str
     """The device's address."""
     protocol: str
-    """`quick` or `full`."""
+    """`quick`, `full` or `sustained 600 s`."""
     parity: Parity
     accuracy: Accuracy | None
     latency: Latency | None
@@ -167,6 +199,12 @@ class Measurement:
     samples_ns: tuple[tuple[int, ...], ...] = field(repr=False)
     """Warm latencies as they came, one tuple a process."""
     notes: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    """For each process, why its samples are kept but not counted (`throttled: …`, `disturbed: …`); "" where they count."""
+    complete: bool = True
+    """False while processes are still to come, and for ever if the run was ended before them."""
+    minutes: tuple[Minute, ...] = ()
+    """Latency over time, of a sustained measurement."""
 
 
 @dataclass(frozen=True, slots=True)
