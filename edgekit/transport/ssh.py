@@ -1,9 +1,6 @@
 """`ssh:[user@]host[:port]` in, one connection to that device out, for a whole run.
 
-Beside the commands one more runs on the device, the guard. It knows the process groups that this connection started and the files
-that are half written, and it ends and removes them when it is told to or when its stdin ends, which is when the connection is gone.
-sshd makes each command the leader of its own session, so the shell that starts it only has to say its process id, on a
-line that also separates what login scripts print from what the command prints.
+How commands are started and ended there: guard.py.
 """
 
 from __future__ import annotations
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceError, InputError, Unreachable
 from edgekit.transport import CONNECT_S
+from edgekit.transport.guard import GRACE_S, GUARD, LAUNCH, Guard, wait_ready
 from edgekit.transport.streams import StreamTransport, last_line, timed_out
 
 if TYPE_CHECKING:
@@ -29,29 +27,7 @@ if TYPE_CHECKING:
 
 PACKET_BYTES = 1 << 15  # what one SSH data message carries
 WINDOW_WAIT_S = 0.005  # while the device does not take more input; its window opens without an event
-GRACE_S = 5.0  # after a deadline, for a device that answers nothing at all
 COMMAND_LIMIT_BYTES = 120_000  # Linux takes no single argument above 128 KiB, and a command is one argument of the login shell
-NOISE_LIMIT_BYTES = 1 << 16
-READY = b"\nedgekit-ready "
-
-GUARD = r"""trap "" HUP INT TERM PIPE
-end() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
-alive=
-printf "\nedgekit-ready %s\n" "$$"
-while read -r word what; do
-  case $word in
-    start) alive="$alive $what" ;;
-    done) kept=; for id in $alive; do [ "$id" = "$what" ] || kept="$kept $id"; done; alive=$kept ;;
-    kill) end "$what"; echo "killed $what" ;;
-    expect) set -- "$@" "$what" ;;
-    remove) rm -f -- "$what" ;;
-  esac
-done 2>/dev/null
-for id in $alive; do end "$id"; done 2>/dev/null
-[ $# -eq 0 ] || rm -f -- "$@"
-"""
-# `exec` so that no shell's own echo, test or kill is run in place of the program; a subshell so that a signal becomes 128 + n.
-LAUNCH = r"""printf "\nedgekit-ready %s\n" "$$"; read -r go || exit 143; (exec "$@"); exit"""
 
 
 def connect(address: str, *, timeout_s: float = CONNECT_S) -> SshTransport:
@@ -124,22 +100,20 @@ class SshTransport(StreamTransport):
         self.address = address
         self.connections = connections
         self.proxies = proxies
-        self.guard: paramiko.Channel | None = None
-        self.guard_lock = threading.Lock()
+        self.guard: Guard | None = None
 
     def start_guard(self, timeout_s: float) -> None:
         """Start the guard; that it speaks is the first sign that commands run there."""
         with self.deadline(["sh"], timeout_s, "starting a shell") as deadline:
-            self.guard = self.connections[-1].open_session(timeout=timeout_s)
-            self.guard.settimeout(timeout_s)
-            self.guard.exec_command("exec sh -c " + shlex.quote(GUARD) + " sh")
-            said = b""
-            while READY not in said or not said.endswith(b"\n"):
-                data = self.guard.recv(PACKET_BYTES)
-                if not data or len(said) > NOISE_LIMIT_BYTES or time.monotonic() > deadline:
-                    words = last_line((said + self.guard.recv_stderr(PACKET_BYTES)).decode(errors="replace") if not data else "")
-                    raise DeviceError(self.address, f"lets you in, but runs no commands ({words or 'it says nothing'}): check that account's login shell")
-                said += data
+            channel = self.connections[-1].open_session(timeout=timeout_s)
+            channel.settimeout(timeout_s)
+            channel.exec_command("exec sh -c " + shlex.quote(GUARD) + " sh")
+            self.guard = Guard(channel.sendall, receiver(channel))
+            try:
+                wait_ready(self.guard.receive, deadline)
+            except EOFError as exc:
+                words = str(exc) or last_line(channel.recv_stderr(PACKET_BYTES).decode(errors="replace"))
+                raise DeviceError(self.address, f"lets you in, but runs no commands ({words or 'it says nothing'}): check that account's login shell") from exc
 
     def stream(
         self, argv: Sequence[str], *, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], timeout_s: float, doing: str
@@ -147,20 +121,21 @@ class SshTransport(StreamTransport):
         command = "exec sh -c " + shlex.join([LAUNCH, "sh", *argv])
         if len(command.encode()) > COMMAND_LIMIT_BYTES:
             raise InputError(f"the command {argv[0]!r} is {len(command)} characters long, more than a device takes: pass what is long through stdin")
+        assert self.guard is not None
         process = None
         with self.deadline(argv, timeout_s, doing) as deadline:
             channel = self.connections[-1].open_session(timeout=timeout_s)
             try:
                 channel.settimeout(timeout_s)
                 channel.exec_command(command)
-                process, rest = self.process_id(channel, deadline)
-                self.tell(f"start {process}")
+                process, rest = wait_ready(receiver(channel), deadline)
+                self.guard.started(process)
                 if rest:
                     out(rest)
                 exchange(channel, feed, out, err, deadline)
                 code = channel.recv_exit_status()
                 if code != -1:
-                    self.tell(f"done {process}")
+                    self.guard.ended(process)
                     process = None
             finally:
                 if process is not None:
@@ -173,51 +148,25 @@ class SshTransport(StreamTransport):
             raise DeviceError(self.address, f"the session was ended by the device while {doing}: look into its system log", argv=argv)
         return code
 
-    def process_id(self, channel: paramiko.Channel, deadline: float) -> tuple[int, bytes]:
-        """Read up to the line that the launching shell says its process id on; returns it, and what came after that line."""
-        said = b"\n"
-        while True:
-            _, marker, after = said.partition(READY)
-            digits, newline, rest = after.partition(b"\n")
-            if marker and newline:
-                return int(digits), rest
-            channel.settimeout(max(deadline - time.monotonic(), 0.001))
-            data = channel.recv(PACKET_BYTES)
-            if not data or len(said) > NOISE_LIMIT_BYTES:
-                raise EOFError
-            said += data
-
-    def tell(self, line: str) -> None:
-        """Say one line to the guard."""
-        assert self.guard is not None
-        with self.guard_lock:
-            self.guard.sendall(f"{line}\n".encode())
-
     def kill(self, process: int) -> None:
         """Have a process group killed and wait until it is; a guard that does not answer loses its connection, which does the same."""
         import paramiko
 
         assert self.guard is not None
         try:
-            self.guard.settimeout(GRACE_S)
-            self.tell(f"kill {process}")
-            said = b""
-            with self.guard_lock:
-                while f"killed {process}\n".encode() not in said:
-                    data = self.guard.recv(PACKET_BYTES)
-                    if not data:
-                        raise EOFError
-                    said += data
+            self.guard.kill(process)
         except (OSError, EOFError, paramiko.SSHException):
             self.close()
 
     def expect(self, path: str) -> None:
         with self.deadline([], GRACE_S, "preparing to send a file"):
-            self.tell(f"expect {path}")
+            assert self.guard is not None
+            self.guard.expect(path)
 
     def remove(self, path: str) -> None:
         with contextlib.suppress(OSError, EOFError):  # the connection may be what failed; then the guard does it by itself
-            self.tell(f"remove {path}")
+            assert self.guard is not None
+            self.guard.remove(path)
 
     @contextlib.contextmanager
     def deadline(self, argv: Sequence[str], timeout_s: float, doing: str) -> Iterator[float]:
@@ -246,6 +195,16 @@ class SshTransport(StreamTransport):
 
     def close(self) -> None:
         hang_up(self.connections, self.proxies)
+
+
+def receiver(channel: paramiko.Channel) -> Callable[[float], bytes]:
+    """What waits for a command's next words."""
+
+    def receive(wait_s: float) -> bytes:
+        channel.settimeout(wait_s)
+        return channel.recv(PACKET_BYTES)
+
+    return receive
 
 
 def exchange(channel: paramiko.Channel, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], deadline: float) -> None:

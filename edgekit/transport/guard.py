@@ -1,0 +1,115 @@
+r"""The scripts that start commands on a device and end them there in; the line to the one that guards out: what SSH and ADB share.
+
+Beside the commands one more runs on the device, the guard. It knows the process groups that a connection started and the files
+that are half written, and it ends and removes them when it is told to or when its stdin ends, which is when the connection is gone.
+sshd and adbd make each command the leader of its own session, so the shell that starts it only has to say its process id, on a
+line that also separates what login scripts print from what the command prints.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from edgekit.transport.streams import last_line
+
+GRACE_S = 5.0  # after a deadline, for a device that answers nothing at all
+NOISE_LIMIT_BYTES = 1 << 16
+READY = b"\nedgekit-ready "
+
+# A path comes with its odd bytes as `\0ooo`; the point keeps a newline at its end.
+GUARD = r"""trap "" HUP INT TERM PIPE
+end() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
+alive=
+printf "\nedgekit-ready %s\n" "$$"
+while read -r word what; do
+  case $word in
+    start) alive="$alive $what" ;;
+    done) kept=; for id in $alive; do [ "$id" = "$what" ] || kept="$kept $id"; done; alive=$kept ;;
+    kill) end "$what"; echo "killed $what" ;;
+    expect) what=$(printf "%b." "$what"); set -- "$@" "${what%.}" ;;
+    remove) what=$(printf "%b." "$what"); rm -f -- "${what%.}" ;;
+  esac
+done 2>/dev/null
+for id in $alive; do end "$id"; done 2>/dev/null
+[ $# -eq 0 ] || rm -f -- "$@"
+"""
+# `exec` so that no shell's own echo, test or kill is run in place of the program; a subshell so that a signal becomes 128 + n.
+LAUNCH = r"""printf "\nedgekit-ready %s\n" "$$"; read -r go || exit 143; (exec "$@"); exit"""
+
+PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._,:=@+-")
+
+
+class Guard:
+    """The line to a guard's shell, over how bytes are sent to it and received from it; calls from several threads are allowed.
+
+    `send` and `receive` raise OSError or EOFError where the line is gone; `receive` takes the seconds to wait (TimeoutError after
+    them) and returns no bytes at the end.
+    """
+
+    def __init__(self, send: Callable[[bytes], object], receive: Callable[[float], bytes]) -> None:
+        self.send = send
+        self.receive = receive
+        self.lock = threading.Lock()
+
+    def started(self, process: int) -> None:
+        """A process group runs from now on."""
+        self.tell(f"start {process}")
+
+    def ended(self, process: int) -> None:
+        """It has ended by itself; what it left behind is none of the guard's business."""
+        self.tell(f"done {process}")
+
+    def expect(self, path: str) -> None:
+        """A half-written file will be there."""
+        self.tell(f"expect {escaped(path)}")
+
+    def remove(self, path: str) -> None:
+        self.tell(f"remove {escaped(path)}")
+
+    def kill(self, process: int) -> None:
+        """Kill a process group, and return once it is killed.
+
+        Raises:
+            OSError, EOFError: the guard does not answer.
+        """
+        with self.lock:
+            self.send(f"kill {process}\n".encode())
+            said, deadline = b"", time.monotonic() + GRACE_S
+            while f"killed {process}".encode() not in said.replace(b"\r", b"").split(b"\n"):
+                data = self.receive(max(deadline - time.monotonic(), 0.001))
+                if not data:
+                    raise EOFError
+                said = (said + data)[-NOISE_LIMIT_BYTES:]
+
+    def tell(self, line: str) -> None:
+        with self.lock:
+            self.send(f"{line}\n".encode())
+
+
+def escaped(path: str) -> str:
+    """A path on one line, for `printf %b`."""
+    return "".join(chr(byte) if byte in PLAIN else f"\\0{byte:03o}" for byte in os.fsencode(path))
+
+
+def wait_ready(receive: Callable[[float], bytes], deadline: float) -> tuple[int, bytes]:
+    """Read up to the line that a script says its process id on; returns it, and what came after that line.
+
+    Raises:
+        EOFError: the stream ended, or other words came for ever; with the last of those words.
+        TimeoutError: the deadline (monotonic seconds) has passed.
+    """
+    said = b"\n"
+    while True:
+        _, marker, after = said.partition(READY)
+        digits, newline, rest = after.partition(b"\n")
+        if marker and newline and digits.strip().isdigit():
+            return int(digits), rest
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        data = receive(max(deadline - time.monotonic(), 0.001))
+        if not data or len(said) > NOISE_LIMIT_BYTES:
+            raise EOFError(last_line(said.decode(errors="replace")))
+        said += data
