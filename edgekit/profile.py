@@ -72,8 +72,14 @@ class Match(Written):
 
     model_prefix: str | None = None
     """Start of the device-tree model, such as `Raspberry Pi 5 Model B`."""
+    model: str | None = None
+    """All of the model: a Mac's `hw.model`, such as `Mac14,2`."""
+    product: str | None = None
+    """Maker and product as a computer's firmware gives them, such as `LENOVO 20XW`."""
     arch: str | None = None
-    """As `uname -m` says it."""
+    """As `uname -m` says it: the kernel's."""
+    bits: Literal[32, 64] | None = None
+    """Of the programs: a 64-bit kernel (`aarch64`) may carry a 32-bit system."""
     ram_bytes_min: int | None = None
     ram_bytes_max: int | None = None
     """The kernel's MemTotal lies between the two; one board is sold with several sizes of memory."""
@@ -87,8 +93,15 @@ class Match(Written):
         return len(self.model_dump(exclude_none=True))
 
     def holds(self, identity: Mapping[str, str]) -> bool:
-        """Whether a device is of this kind that tells `identity`: `model`, `machine`, `memory_kb`, `android_model`, `android_soc`."""
-        exact = (("machine", self.arch), ("android_model", self.android_model), ("android_soc", self.android_soc))
+        """Whether a device is of this kind that tells `identity`: a rule about something that it does not tell does not hold."""
+        exact = (
+            ("model", self.model),
+            ("product", self.product),
+            ("machine", self.arch),
+            ("bits", None if self.bits is None else str(self.bits)),
+            ("android_model", self.android_model),
+            ("android_soc", self.android_soc),
+        )
         if not self.rules or any(wanted is not None and identity.get(key) != wanted for key, wanted in exact):
             return False
         if self.model_prefix is not None and not identity.get("model", "").startswith(self.model_prefix):
@@ -179,3 +192,14 @@ def load(name: str) -> Profile:
     if found is None:
         raise unknown("profile", name, (profile.name for profile in profiles()))
     return found
+
+
+def match_profile(identity: Mapping[str, str]) -> Profile | None:
+    """The profile whose rules a device fulfils by what it tells; of several, the one with the most rules.
+
+    Args:
+        identity: as `Told.identity`; rules are about `model`, `product`, `machine` (`uname -m`), `bits`, `memory_kb` (MemTotal),
+            `android_model` and `android_soc`, and a rule about a key that is missing does not hold.
+    """
+    fitting = [profile for profile in profiles() if profile.match.holds(identity)]
+    return max(fitting, key=lambda profile: profile.match.rules, default=None)

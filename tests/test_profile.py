@@ -9,7 +9,8 @@ import pytest
 from edgekit.errors import InputError
 from edgekit.profile import Match, find, load, profiles
 
-SHIPPED = {"iphone-15", "linux-x86_64", "local", "pixel-7", "raspberry-pi-4-4gb", "raspberry-pi-5-8gb"}
+SHIPPED = {"iphone-15", "linux-x86_64", "local", "macos-arm64", "pixel-7", "raspberry-pi-4-4gb", "raspberry-pi-5-8gb"}
+SHIPPED |= {"raspberry-pi-zero-2-w", "raspberry-pi-zero-2-w-32bit"}
 
 OWN = """
 name = "{name}"
@@ -104,3 +105,18 @@ def test_android_rules_are_exact() -> None:
     match = Match(android_model="Pixel 7", android_soc="GS201")
     assert match.holds({"android_model": "Pixel 7", "android_soc": "GS201"})
     assert not match.holds({"android_model": "Pixel 7 Pro", "android_soc": "GS201"})
+
+
+def test_the_kernels_kind_and_the_programs_width_are_two_rules() -> None:
+    match = Match(model_prefix="Raspberry Pi 4", bits=32)
+    board = {"model": "Raspberry Pi 4 Model B Rev 1.1", "bits": "32"}
+    assert match.holds(board | {"machine": "armv7l"})
+    assert match.holds(board | {"machine": "aarch64"})
+    assert not match.holds(board | {"bits": "64"})
+
+
+def test_a_whole_model_and_a_product_are_exact() -> None:
+    assert Match(model="Mac14,2").holds({"model": "Mac14,2"})
+    assert not Match(model="Mac14,2").holds({"model": "Mac14,20"})
+    assert Match(product="LENOVO 20XW").holds({"product": "LENOVO 20XW"})
+    assert not Match(product="LENOVO 20XW").holds({"product": "LENOVO"})

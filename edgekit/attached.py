@@ -1,0 +1,106 @@
+"""What `adb` has attached in; each of those devices with what it is, and the profile that it matches, out.
+
+A device that is ready is asked by one run of `getprop` (Android documentation: `ro.product.model`, `ro.soc.model`); one that
+is not (`unauthorized`, `offline`, `no permissions`) tells at most what `adb devices -l` says of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from edgekit.errors import DeviceError, SetupError
+from edgekit.profile import Profile, match_profile, plain
+from edgekit.transport.adb_devices import Attached, Server, adb, attached
+
+ASK_S = 5.0
+READY = "device"
+CURES = {
+    "unauthorized": "unlock it and accept this computer's key on its screen",
+    "authorizing": "unlock it and accept this computer's key on its screen",
+    "offline": "wake it, replug it, or run `adb reconnect offline`",
+    "connecting": "wait a moment, or replug it",
+    "no permissions": "install udev rules for it (`sudo apt install android-sdk-platform-tools-common`), then replug it",
+    "bootloader": "start it into Android (`fastboot reboot`)",
+}
+"""adb's word for a state → what to do about it; for the others a restart into Android."""
+# Every key that a match rule may ask for. `uname` and /proc/meminfo are there on each Android.
+QUESTION = (
+    'echo "android_model=$(getprop ro.product.model)"; echo "android_soc=$(getprop ro.soc.model)"; '
+    'echo "machine=$(uname -m)"; while read -r name kb unit; do case $name in MemTotal:) echo "memory_kb=$kb";; esac; done < /proc/meminfo'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A device that adb knows of: a phone, or whatever else runs adbd."""
+
+    serial: str
+    state: str
+    """`device` where it is ready; else adb's word."""
+    model: str
+    """`Pixel 7`; "" where it does not tell."""
+    soc: str
+    """`GS201`; "" where it does not tell."""
+    profile: Profile | None
+
+    @property
+    def address(self) -> str:
+        """Such as `adb:1A2B3C`."""
+        return f"adb:{self.serial}"
+
+    @property
+    def ready(self) -> bool:
+        """Whether commands can be run on it."""
+        return self.state == READY
+
+    @property
+    def cure(self) -> str:
+        """What to do about its state; "" where it is ready."""
+        return "" if self.ready else CURES.get(self.state, "start it into Android (`adb reboot`), or replug it")
+
+    def could_be(self, profile: Profile) -> bool:
+        """Whether nothing that adb says of a device that cannot be asked speaks against a profile."""
+        wanted = profile.match.android_model
+        return not self.ready and (not self.model or wanted is None or plain(self.model) == plain(wanted))
+
+    @property
+    def in_words(self) -> str:
+        """`adb:1A2B3C is Pixel 7 (GS201)`, or what keeps it from telling."""
+        kind = f"{self.model or 'a device of no known model'}{f' ({self.soc})' if self.soc else ''}"
+        return f"{self.address} is {kind}" if self.ready else f"{self.address}{f', {self.model},' if self.model else ''} is {self.state}: {self.cure}"
+
+
+def phones(start_server: bool = True) -> tuple[Phone, ...]:
+    """The devices that are attached to this machine's adb server.
+
+    Args:
+        start_server: whether to start the server if none runs (takes some seconds); without it there are none then.
+
+    Raises:
+        SetupError: there is no `adb` (only where a server may be started), or it cannot be used.
+        Unreachable: its server cannot be started, or does not answer.
+    """
+    found = attached(start_server=start_server)
+    if not found:
+        return ()
+    with ThreadPoolExecutor(len(found)) as threads:  # one that hangs holds nobody up
+        return tuple(threads.map(phone, found))
+
+
+def phone(one: Attached) -> Phone:
+    """One attached device, asked if it can be."""
+    told = ask(one.serial) if one.state == READY else {}
+    model = told.get("android_model") or one.model.replace("_", " ")
+    return Phone(one.serial, one.state, model, told.get("android_soc", ""), match_profile(told) if told else None)
+
+
+def ask(serial: str) -> Mapping[str, str]:
+    """What a device says of itself, in the words that match rules are about; nothing if it does not answer in time."""
+    try:
+        done = adb(Server(), ["-s", serial, "shell", QUESTION], timeout_s=ASK_S)
+    except (DeviceError, SetupError):
+        return {}
+    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    return {key.strip(): value.strip() for key, equals, value in pairs if equals and value.strip()}

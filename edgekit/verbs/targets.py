@@ -1,0 +1,77 @@
+"""Nothing in, all that can be named as a target out: this machine, the lab files' devices, what adb has attached, and the profiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgekit.attached import Phone, phones
+from edgekit.errors import DeviceError, SetupError
+from edgekit.lab_file import lab
+from edgekit.profile import Profile, load, profiles
+from edgekit.transport.adb_devices import adb_path
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One line of what can be named."""
+
+    name: str
+    kind: Literal["device", "attached", "profile"]
+    address: str | None
+    profile: str | None
+    title: str
+    untested: str | None
+    """Why nobody vouches for it, or None where edgekit was run on such a device."""
+    state: str | None = None
+    """adb's word for an attached device: `device` where it is ready."""
+    cure: str | None = None
+    """What to do before it can be used, or to have it known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All that can be named."""
+
+    targets: tuple[Target, ...]
+    adb: str | None
+    """Why nothing is known of attached devices, or None where adb was asked."""
+
+
+def targets() -> Targets:
+    """All that can be named. Nothing is connected to; adb's server is asked if it runs, and the devices that it has."""
+    adb: str | None = None
+    found: tuple[Phone, ...] = ()
+    try:
+        adb_path()
+        found = phones(start_server=False)
+    except (SetupError, DeviceError) as exc:
+        adb = str(exc)
+    local = load("local")
+    lines = {"local": Target("local", "device", "local:", "local", local.title, local.untested)}
+    states = {phone.address: phone for phone in found}
+    for device in lab():
+        phone = states.pop(device.address, None)
+        profile = device.profile or (phone.profile if phone else None)
+        lines[device.name] = of_device(device.name, device.address, profile, phone)
+    for phone in states.values():
+        lines[phone.address] = attached_line(phone)
+    for profile in profiles():
+        lines.setdefault(profile.name, Target(profile.name, "profile", None, profile.name, profile.title, profile.untested))
+    return Targets(tuple(lines.values()), adb)
+
+
+def of_device(name: str, address: str, profile: Profile | None, phone: Phone | None) -> Target:
+    """A lab file's device; `phone` is what adb says of it."""
+    title = profile.title if profile else phone.model if phone else ""
+    named, untested = (profile.name, profile.untested) if profile else (None, None)
+    state, cure = (phone.state, phone.cure or None) if phone else (None, None)
+    return Target(name, "device", address, named, title, untested, state, cure)
+
+
+def attached_line(phone: Phone) -> Target:
+    """An attached device that no lab file names."""
+    title = " ".join(filter(None, (phone.model, phone.soc and f"({phone.soc})")))
+    named, untested = (phone.profile.name, phone.profile.untested) if phone.profile else (None, None)
+    unknown = f"no profile: edgekit profile draft --target {phone.address}" if phone.ready and not named else None
+    return Target(phone.address, "attached", phone.address, named, title, untested, phone.state, phone.cure or unknown)
