@@ -1,14 +1,18 @@
-"""Delivery: on this machine with a folder of its own, and once over SSH to a user who has nothing."""
+"""Delivery: on this machine with a folder of its own, under each shell and set of tools that a device may have, and once over SSH."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import os
+import shlex
+import shutil
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,11 +23,40 @@ from edgekit.transport import Transport, connect
 from tests.conftest import missing
 from tests.lab.sshd import sshd
 
+# Shell → whose programs it finds. Android's are mksh and toybox, of which Debian has the first; a Mac's have shasum in place of sha256sum.
+DEVICES = {"dash": "coreutils", "bash": "coreutils", "busybox": "busybox", "mksh": "busybox", "sh": "shasum"}
+
+
+def programs(shell: str, folder: Path) -> Path:
+    """A folder for PATH where `sh` is that shell, and which has no Python."""
+    tools, found = DEVICES[shell], shutil.which("dash" if shell == "sh" else shell)
+    if found is None or (tools == "busybox" and shutil.which("busybox") is None):
+        missing(f"the shell {shell}", "sudo apt-get install busybox-static mksh dash bash")
+    folder.mkdir()
+    if tools == "busybox":
+        subprocess.run(["busybox", "--install", "-s", folder], check=True)
+    else:
+        names = ["cat", "chmod", "cp", "cut", "df", "du", "find", "gzip", "mkdir", "mv", "perl", "rm", "rmdir", "setsid", "sleep", "sync", "tar", "tr", "wc"]
+        for name in [*names, "shasum" if tools == "shasum" else "sha256sum"]:
+            if (program := shutil.which(name)) is not None:
+                (folder / name).symlink_to(program)
+    (folder / "sh").unlink(missing_ok=True)
+    (folder / "sh").symlink_to(str(found))
+    return folder
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path / "device"))
     return tmp_path / "device"
+
+
+@pytest.fixture(params=list(DEVICES))
+def device(request: pytest.FixtureRequest, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
+    """This machine with one shell and its programs."""
+    monkeypatch.setenv("PATH", str(programs(request.param, tmp_path / "programs")))
+    with connect("local:") as transport:
+        yield transport
 
 
 @pytest.fixture
@@ -47,9 +80,9 @@ def archive_of(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path
     return path
 
 
-def test_the_folder_is_private(here: Transport, root: Path) -> None:
+def test_the_folder_is_private(device: Transport, root: Path) -> None:
     root.mkdir(mode=0o755)
-    assert Delivery.open(here).root == str(root)
+    assert Delivery.open(device).root == str(root)
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     assert stat.S_IMODE((root / "blobs").stat().st_mode) == 0o700
 
@@ -63,21 +96,21 @@ def test_the_folder_is_in_the_users_cache(cache: str, expected: str, tmp_path: P
         assert Delivery.open(here).root == str(tmp_path / expected)
 
 
-def test_nothing_is_sent_twice(here: Transport, model: Path) -> None:
-    first = Delivery.open(here)
+def test_nothing_is_sent_twice(device: Transport, model: Path) -> None:
+    first = Delivery.open(device)
     heard: list[tuple[str, int, int]] = []
     paths = first.deliver({"m.tflite": model}, progress=lambda *said: heard.append(said))
     assert Path(paths["m.tflite"]).read_bytes() == model.read_bytes()
     assert Path(paths["m.tflite"]).name == "m.tflite"
     assert first.pushed_bytes == 100_000
     assert heard == [("m.tflite", 100_000, 100_000)]
-    second = Delivery.open(here)
+    second = Delivery.open(device)
     assert second.deliver({"m.tflite": model}) == paths
     assert second.pushed_bytes == 0
 
 
-def test_the_same_content_under_another_name_is_not_sent(here: Transport, model: Path) -> None:
-    delivery = Delivery.open(here)
+def test_the_same_content_under_another_name_is_not_sent(device: Transport, model: Path) -> None:
+    delivery = Delivery.open(device)
     paths = delivery.deliver({"a.tflite": model, "b.tflite": model})
     paths |= delivery.deliver({"c.tflite": model})
     assert delivery.pushed_bytes == 100_000
@@ -86,8 +119,8 @@ def test_the_same_content_under_another_name_is_not_sent(here: Transport, model:
 
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "link"])
-def test_a_damaged_file_is_found_and_sent_again(here: Transport, model: Path, damage: str) -> None:
-    delivery = Delivery.open(here)
+def test_a_damaged_file_is_found_and_sent_again(device: Transport, model: Path, damage: str) -> None:
+    delivery = Delivery.open(device)
     there = Path(delivery.deliver({"m.tflite": model})["m.tflite"])
     content = bytearray(model.read_bytes())
     if damage == "flipped":
@@ -122,20 +155,20 @@ def test_wrong_content_of_the_right_size_is_an_error(here: Transport, model: Pat
         Delivery.open(here).deliver({"m.tflite": model}, progress=overwrite)
 
 
-def test_what_is_executable_stays_so(here: Transport, model: Path) -> None:
-    delivery = Delivery.open(here)
+def test_what_is_executable_stays_so(device: Transport, model: Path) -> None:
+    delivery = Delivery.open(device)
     assert not os.access(delivery.deliver({"plain": model})["plain"], os.X_OK)
     model.chmod(0o755)
     there = delivery.deliver({"runner": model})["runner"]
     assert stat.S_IMODE(Path(there).stat().st_mode) == 0o700
 
 
-def test_a_folder_arrives_as_a_folder(here: Transport, tmp_path: Path) -> None:
+def test_a_folder_arrives_as_a_folder(device: Transport, tmp_path: Path) -> None:
     package = tmp_path / "m.mlpackage"
     (package / "Data" / "weights").mkdir(parents=True)
     (package / "Manifest.json").write_text("{}")
     (package / "Data" / "weights" / "weight.bin").write_bytes(b"w" * 1000)
-    delivery = Delivery.open(here)
+    delivery = Delivery.open(device)
     there = Path(delivery.deliver({"m.mlpackage": package})["m.mlpackage"])
     assert there.name == "m.mlpackage"
     assert (there / "Manifest.json").read_text() == "{}"
@@ -146,23 +179,23 @@ def test_a_folder_arrives_as_a_folder(here: Transport, tmp_path: Path) -> None:
     assert delivery.pushed_bytes == sent
 
 
-def test_an_archive_is_unpacked_once(here: Transport, root: Path, tmp_path: Path) -> None:
+def test_an_archive_is_unpacked_once(device: Transport, root: Path, tmp_path: Path) -> None:
     program, module = tarfile.TarInfo("bin/run"), tarfile.TarInfo("./lib/module.py")
-    program.mode, module.mtime = 0o755, 1_700_000_000
+    program.mode, module.mtime = 0o4775, 1_700_000_000
     archive = archive_of(tmp_path / "site.tar.gz", [(program, b"#!/bin/sh\n"), (module, b"x = 1\n")])
-    delivery = Delivery.open(here)
+    delivery = Delivery.open(device)
     folder = Path(delivery.unpack(archive))
     assert (folder / "lib" / "module.py").read_bytes() == b"x = 1\n"
     assert (folder / "lib" / "module.py").stat().st_mtime == 1_700_000_000
-    assert os.access(folder / "bin" / "run", os.X_OK)
-    assert not os.access(folder / "lib" / "module.py", os.X_OK)
+    assert stat.S_IMODE((folder / "bin" / "run").stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "lib" / "module.py").stat().st_mode) == 0o600
     (folder / "kept").touch()
     sent = delivery.pushed_bytes
     assert delivery.unpack(archive) == str(folder)
     assert (folder / "kept").exists()
     assert delivery.pushed_bytes == sent
     assert list(root.glob("blobs/*/*")) == []  # what is unpacked does not take its space twice
-    assert [path.name for path in root.glob("trees/*")] == [folder.name]
+    assert [path.name for path in (root / "trees").iterdir()] == [folder.name]
 
 
 def link(name: str, target: str) -> tarfile.TarInfo:
@@ -177,12 +210,16 @@ def link(name: str, target: str) -> tarfile.TarInfo:
         (tarfile.TarInfo("../escaped"), "'../escaped' would be written outside"),
         (tarfile.TarInfo("a/../../escaped"), "would be written outside"),
         (tarfile.TarInfo("/tmp/escaped"), "'/tmp/escaped' would be written outside"),
+        (tarfile.TarInfo("a/.."), "would be written outside"),
         (link("a", "/tmp"), "'a' is neither a file nor a folder"),
+        (tarfile.TarInfo("two\nlines"), "has a name that not every tar can unpack"),
+        (tarfile.TarInfo("x" * 300), "has a name that not every tar can unpack"),  # a PAX header, which busybox leaves out
+        (tarfile.TarInfo("./good"), "several members of one name"),
     ],
 )
 def test_an_archive_that_leads_outside_is_refused(here: Transport, root: Path, tmp_path: Path, member: tarfile.TarInfo, words: str) -> None:
     archive = archive_of(tmp_path / "bad.tar.gz", [(tarfile.TarInfo("good"), b"x"), (member, b"")])
-    with pytest.raises(AgentError) as error:
+    with pytest.raises(InputError) as error:
         Delivery.open(here).unpack(archive)
     assert words in str(error.value)
     assert list(root.glob("trees/*")) == []
@@ -196,27 +233,47 @@ def test_a_broken_archive_is_refused(here: Transport, root: Path, tmp_path: Path
     unended = bytearray(gzip.compress(gzip.decompress(whole)[: 512 + 50_176]))  # so that it is read up to gzip's checksum
     unended[-6] ^= 1
     archive.write_bytes({"empty": b"", "none": b"no archive", "truncated": whole[:-20_000], "checksum": bytes(unended)}[damage])
-    with pytest.raises(AgentError, match="the archive cannot be read"):
+    with pytest.raises(InputError, match="the archive cannot be read"):
         Delivery.open(here).unpack(archive)
     assert list(root.glob("trees/*")) == []
 
 
-def test_an_archive_that_does_not_fit_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True).returncode != 0:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True).returncode != 0:
         missing("the right to mount a small disk", "run the tests as root with CAP_SYS_ADMIN")
-    try:
-        monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(disk / "device"))
-        archive = archive_of(tmp_path / "zeros.tar.gz", [(tarfile.TarInfo("zeros"), bytes(3_000_000))])
-        with connect("local:") as here, pytest.raises(DeviceError, match=r"no space left on the device .*\(needs 3\.0 MB, has 1\.0 MB\)"):
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("shell", DEVICES)
+def test_an_archive_that_does_not_fit_is_refused_before_it_is_unpacked(disk: Path, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = archive_of(tmp_path / "zeros.tar.gz", [(tarfile.TarInfo("zeros"), bytes(3_000_000))])
+    with monkeypatch.context() as patch, connect("local:") as here:
+        patch.setenv("EDGEKIT_CACHE_DIR", str(disk / "device"))
+        patch.setenv("PATH", str(programs(shell, tmp_path / "programs")))
+        with pytest.raises(DeviceError, match=r"no space left on the device .*\(needs 3\.0 MB, has 1\.0 MB\)"):
             Delivery.open(here).unpack(archive)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    assert list((disk / "device" / "trees").iterdir()) == []
 
 
-def test_jobs_have_folders_of_their_own_for_as_long_as_they_last(here: Transport, root: Path) -> None:
-    with Delivery.open(here) as delivery:
+def test_a_copy_that_does_not_fit_is_said_and_leaves_nothing(disk: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.write_bytes(os.urandom(700_000))
+    with monkeypatch.context() as patch, connect("local:") as here:
+        patch.setenv("EDGEKIT_CACHE_DIR", str(disk / "device"))
+        delivery = Delivery.open(here)
+        first = delivery.deliver({"a": model})
+        with pytest.raises(DeviceError, match="no space left on the device"):
+            delivery.deliver({"b": model})
+        assert delivery.deliver({"a": model}) == first
+    assert [path.name for path in (disk / "device").glob("blobs/*/[!.]*")] == ["a"]
+
+
+def test_jobs_have_folders_of_their_own_for_as_long_as_they_last(device: Transport, root: Path) -> None:
+    with Delivery.open(device) as delivery:
         one, other = Path(delivery.workdir()), Path(delivery.workdir())
         assert one != other
         assert one.parent == root / "jobs"
@@ -228,15 +285,15 @@ def test_jobs_have_folders_of_their_own_for_as_long_as_they_last(here: Transport
     assert (root / "blobs").exists()
 
 
-def test_what_cut_off_runs_left_is_removed_in_the_end(here: Transport, root: Path) -> None:
-    old, new = Path(Delivery.open(here).workdir()), Path(Delivery.open(here).workdir())
+def test_what_cut_off_runs_left_is_removed_in_the_end(device: Transport, root: Path) -> None:
+    old, new = Path(Delivery.open(device).workdir()), Path(Delivery.open(device).workdir())
     os.utime(old, (1, 1))
-    Delivery.open(here)
+    Delivery.open(device)
     assert not old.exists()
     assert new.exists()
 
 
-@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "nul\0"])
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "nul\0", "two\nlines", "tab\t"])
 def test_a_name_that_is_not_a_file_name_is_refused(here: Transport, model: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot be a file's name on a device"):
         Delivery.open(here).deliver({name: model})
@@ -247,18 +304,193 @@ def test_a_file_that_is_not_there_is_an_input_error(here: Transport, tmp_path: P
         Delivery.open(here).deliver({"absent": tmp_path / "absent"})
 
 
-def test_a_device_without_python_is_said(here: Transport) -> None:
-    with pytest.raises(DeviceError, match="python9 is not found on the device: install it"):
-        Delivery.open(here, "python9")
-    with pytest.raises(AgentError, match=r"its half of the delivery failed .*check that false is Python"):
-        Delivery.open(here, "false")
+def test_a_folder_that_cannot_be_made_is_said(device: Transport, root: Path) -> None:
+    root.touch()
+    with pytest.raises(DeviceError, match=r"device.*: (Not a directory|File exists)"):
+        Delivery.open(device)
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path / "file"))
-    with connect("local:") as here, pytest.raises(DeviceError, match=r"file.*: (Not a directory|File exists)"):
+def test_odd_names_many_at_once(device: Transport, root: Path, tmp_path: Path) -> None:
+    odd = ["a b", "it's", 'say "hi"', "$HOME `id` $(id)", "back\\slash\\n", "*", "-n", "~", "naïve ✓", "a;b&&c|d>e", "x" * 200, "\udcff", "a:b"]
+    files = {name: tmp_path / f"file{i}" for i, name in enumerate(odd + [f"file{i}" for i in range(20)])}
+    for path in files.values():
+        path.write_bytes(path.name.encode() * 1000)
+    delivery = Delivery.open(device)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in odd:
+        (folder / name).write_text(name, errors="surrogateescape")
+    paths = delivery.deliver({**files, "a folder": folder})
+    assert all(Path(paths[name]).read_bytes() == path.read_bytes() for name, path in files.items())
+    assert {path.name for path in Path(paths["a folder"]).iterdir()} == set(odd)
+    sent = delivery.pushed_bytes
+    assert delivery.deliver({**files, "a folder": folder}) == paths
+    assert delivery.pushed_bytes == sent
+
+
+def test_the_device_is_asked_once_for_all_files(here: Transport, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = Delivery.open(here)
+    files = {f"file{i}": model for i in range(50)}
+    delivery.deliver(files)
+    (tmp_path / "bin").mkdir()
+    counting = tmp_path / "bin" / "sh"
+    counting.write_text(f'#!/bin/sh\necho asked >>{tmp_path}/asked\nexec /bin/sh "$@"\n')
+    counting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    delivery.deliver(files)
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+def test_a_folder_or_a_link_in_a_files_place_gives_way(device: Transport, model: Path, tmp_path: Path) -> None:
+    delivery = Delivery.open(device)
+    there = Path(delivery.deliver({"m": model})["m"])
+    for put in (lambda: there.mkdir(), lambda: there.symlink_to(tmp_path)):
+        there.unlink()
+        put()
+        assert Path(delivery.deliver({"m": model})["m"]).read_bytes() == model.read_bytes()
+        assert there.is_file()
+        assert not there.is_symlink()
+
+
+def test_two_deliveries_at_once_do_not_harm_each_other(device: Transport, root: Path, model: Path, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path / "site.tar.gz", [(tarfile.TarInfo(f"lib/{i}"), os.urandom(20_000)) for i in range(50)])
+
+    def once(_: int) -> tuple[str, str]:
+        delivery = Delivery.open(device)
+        return delivery.unpack(archive), delivery.deliver({"m": model})["m"]
+
+    with ThreadPoolExecutor(4) as threads:
+        (folder, path), *others = threads.map(once, range(4))
+    assert set(others) == {(folder, path)}
+    assert len(list(Path(folder).rglob("*"))) == 51
+    assert [entry.name for entry in (root / "trees").iterdir()] == [Path(folder).name]
+    assert list(root.glob("blobs/*/*")) == [Path(path)]
+
+
+def test_leftovers_of_killed_deliveries_are_cleared_after_a_day(device: Transport, root: Path, model: Path) -> None:
+    there = Path(Delivery.open(device).deliver({"m": model})["m"])
+    left = [there.parent / ".m.0123.part", root / "trees" / ".0123.aside"]
+    left[0].touch()
+    left[1].mkdir()
+    (left[1] / "file").touch()
+    Delivery.open(device)
+    assert all(path.exists() for path in left)
+    for path in left:
+        os.utime(path, (time.time() - 100_000,) * 2)
+    Delivery.open(device)
+    assert not any(path.exists() for path in left)
+    assert there.exists()
+
+
+def test_an_unpacking_that_was_cut_off_is_begun_anew(here: Transport, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = archive_of(tmp_path / "site.tar.gz", [(tarfile.TarInfo("a"), b"x")])
+    delivery = Delivery.open(here)
+    (tmp_path / "bin").mkdir()
+    tar = tmp_path / "bin" / "tar"
+    tar.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    tar.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+        with pytest.raises(AgentError, match="its half of the delivery failed"):
+            delivery.unpack(archive)
+    assert [path.suffix for path in (root / "trees").iterdir()] == [".aside"]
+    sent = delivery.pushed_bytes
+    assert (Path(delivery.unpack(archive)) / "a").read_bytes() == b"x"
+    assert delivery.pushed_bytes == sent
+
+
+def test_a_tar_that_leaves_something_out_is_found(here: Transport, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = archive_of(tmp_path / "site.tar.gz", [(tarfile.TarInfo("a"), b"x"), (tarfile.TarInfo("b"), b"y")])
+    (tmp_path / "bin").mkdir()
+    tar = tmp_path / "bin" / "tar"
+    tar.write_text(f'#!/bin/sh\n{shutil.which("tar")} "$@" a\n')
+    tar.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with pytest.raises(AgentError, match=r"site\.tar\.gz cannot be unpacked \(1 of 2 files came out\)"):
+        Delivery.open(here).unpack(archive)
+    assert list((root / "trees").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("", "its half of the delivery failed (code 0)"),
+        ("printf 'path\\t/x\\n'", "its half of the delivery failed"),
+        ("printf 'path\\trelative\\nend\\tok\\n'", "named no folder"),
+        ("printf 'present\\t1\\nend\\tok\\n'", "named no folder"),
+        ("printf '\\377\\n'; exit 3", "failed (code 3)"),
+        ("echo not found >&2; exit 127", "failed (not found)"),
+    ],
+)
+def test_a_device_that_answers_garbage_is_said(here: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sh").write_text(f"#!/bin/bash\ncat >/dev/null\n{body}\n")
+    (tmp_path / "bin" / "sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with pytest.raises(AgentError) as error:
         Delivery.open(here)
+    assert words in str(error.value)
+
+
+def test_a_device_that_says_yes_to_another_question_is_found_out(here: Transport, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = Delivery.open(here)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sh").write_text("#!/bin/bash\ncat >/dev/null\nprintf 'present\\t1\\npath\\t/x\\nend\\tok\\n'\n")
+    (tmp_path / "bin" / "sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with pytest.raises(AgentError, match="answered for other files than were asked"):
+        delivery.deliver({"a": model, "b": model})
+    with pytest.raises(AgentError, match=r"does not say where site\.tar\.gz is"):
+        delivery.unpack(archive_of(tmp_path / "site.tar.gz", []))
+
+
+def test_a_request_that_is_cut_off_does_nothing(here: Transport, root: Path) -> None:
+    delivery = Delivery.open(here)
+    folder = Path(delivery.workdir())
+    script = (Path(__file__).parent.parent / "targets" / "delivery.sh").read_text()
+    text = f"{script}\nroot={shlex.quote(str(root))} token=0\nanswer() {{\nremove {shlex.quote(str(folder))}\nwipe\n"
+    assert here.run(["sh", "-s"], stdin=text.encode(), timeout_s=10, check=False).stdout == ""
+    assert folder.exists()
+
+
+def test_what_lies_there_is_listed_and_wiped(device: Transport, root: Path, model: Path, tmp_path: Path) -> None:
+    delivery = Delivery.open(device)
+    assert delivery.holds() == 0
+    model.write_bytes(bytes(1 << 20))
+    delivery.deliver({"it's a b": model})
+    delivery.unpack(archive_of(tmp_path / "site.tar.gz", [(tarfile.TarInfo("a/b"), os.urandom(1 << 20))]))
+    delivery.workdir()
+    things = delivery.things()
+    assert [thing.path.split("/")[0] for thing in things] == ["blobs", "trees", "jobs"]
+    assert things[0].path.endswith("/it's a b")
+    assert 2 << 20 <= delivery.holds() < 3 << 20
+    (root / "toolchains").mkdir()  # of an edgekit that runs on the device itself
+    delivery.wipe()
+    assert [path.name for path in root.iterdir()] == ["toolchains"]
+    (root / "toolchains").rmdir()
+    Delivery.open(device).wipe()
+    assert not root.exists()
+
+
+def test_on_android_the_folder_is_the_shells(here: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        missing("the right to make /data/local/tmp", "run the tests as root")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "getprop").write_text('#!/bin/sh\n[ "$1" != ro.build.version.sdk ] || echo 34\n')
+    (tmp_path / "bin" / "getprop").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    folders = [Path("/data"), Path("/data/local"), Path("/data/local/tmp"), Path("/data/local/tmp/edgekit")]
+    made = [folder for folder in folders if not folder.exists()]
+    folders[2].mkdir(parents=True, exist_ok=True)
+    try:
+        delivery = Delivery.open(here)
+        assert delivery.root == "/data/local/tmp/edgekit"
+        if folders[3] in made:
+            delivery.wipe()
+    finally:
+        for folder in reversed(made):
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 @pytest.mark.lab
