@@ -105,7 +105,7 @@ def wait_ready(receive: Callable[[float], bytes], deadline: float) -> tuple[int,
     while True:
         _, marker, after = said.partition(READY)
         digits, newline, rest = after.partition(b"\n")
-        if marker and newline and digits.strip().isdigit():
+        if marker and newline and digits.strip().isdigit() and int(digits) > 1:
             return int(digits), rest
         if time.monotonic() > deadline:
             raise TimeoutError
