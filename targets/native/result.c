@@ -1,0 +1,144 @@
+/* What the runner says out: JSON lines on the original stdout, `result.json` whole or not at all, and refusals. */
+
+#include "runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *folder = ".", *job_name = "";
+static FILE *channel;
+
+/* What libraries print goes to stderr; the original stdout is kept for our own lines. */
+void open_channel(const char *folder_path) {
+    folder = folder_path;
+    int kept = fcntl(1, F_DUPFD_CLOEXEC, 3);
+    channel = kept < 0 ? NULL : fdopen(kept, "w");
+    if (!channel || dup2(2, 1) < 0) _exit(70);
+}
+
+void *allocated(size_t bytes) {
+    void *memory;
+    if (bytes > PTRDIFF_MAX - 2 * ALIGNMENT || posix_memalign(&memory, ALIGNMENT, (bytes + 2 * ALIGNMENT) / ALIGNMENT * ALIGNMENT) != 0)
+        refuse(NULL, "memory ran out on the device: close other programs there or use a smaller model");
+    return memory; /* a little longer than asked: XNNPACK reads some bytes past the end */
+}
+
+char *text_of(const char *format, ...) {
+    char *text;
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (n < 0) _exit(71);
+    return text;
+}
+
+/* Bytes of a well-formed UTF-8 character, else 0. */
+static size_t utf8_length(const unsigned char *at) {
+    size_t n = *at >= 0xc2 && *at < 0xe0 ? 2 : *at >= 0xe0 && *at < 0xf0 ? 3 : *at >= 0xf0 && *at < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < n; i++)
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    bool surrogate = n == 3 && *at == 0xed && at[1] >= 0xa0;
+    bool overlong = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90) || (*at == 0xf4 && at[1] >= 0x90);
+    return n && (surrogate || overlong) ? 0 : n;
+}
+
+/* A JSON string; NULL is `null`. Bytes that are no UTF-8 become U+FFFD. */
+void put_string(FILE *json, const char *text) {
+    if (!text) {
+        fputs("null", json);
+        return;
+    }
+    fputc('"', json);
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        size_t n = *at < 0x80 ? 1 : utf8_length(at);
+        if (n == 0) {
+            fputs("\\ufffd", json);
+        } else if (*at < 0x20 || *at == '"' || *at == '\\' || *at == 0x7f) {
+            fprintf(json, "\\u%04x", *at);
+        } else {
+            fwrite(at, 1, n, json);
+            at += n - 1;
+        }
+    }
+    fputc('"', json);
+}
+
+/* One object as text: `{"job": …,` and what `fill` adds, with the closing brace. */
+char *result_text(void (*fill)(FILE *json)) {
+    char *text;
+    size_t n;
+    FILE *json = open_memstream(&text, &n);
+    if (!json) _exit(71);
+    fputs("{\"job\": ", json);
+    put_string(json, job_name);
+    fputs(", ", json);
+    fill(json);
+    fputs("}", json);
+    if (fclose(json) != 0) _exit(71);
+    return text;
+}
+
+void say(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text;
+    int n = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (n < 0) return;
+    fputs("{\"text\": ", channel);
+    put_string(channel, text);
+    fputs("}\n", channel);
+    fflush(channel);
+    free(text);
+}
+
+/* False where it cannot be written. */
+static bool try_write_result(const char *text) {
+    char *aside = text_of("%s/result.json.aside", folder), *final = text_of("%s/result.json", folder);
+    FILE *file = fopen(aside, "we");
+    bool written = file && fputs(text, file) >= 0;
+    if (file && fclose(file) != 0) written = false;
+    written = written && rename(aside, final) == 0;
+    free(aside);
+    free(final);
+    return written;
+}
+
+void write_result(const char *text) {
+    if (!try_write_result(text)) refuse(NULL, "the device cannot write %s/result.json (%s): free some space there and repeat the command", folder, strerror(errno));
+}
+
+/* Says the result once more, to save the host a journey. No destructors: a runtime that hangs in its own would lose nothing but time. */
+_Noreturn void finish(const char *text) {
+    fprintf(channel, "{\"result\": %s}\n", text);
+    fflush(channel);
+    _exit(0);
+}
+
+static const char *refused_op;
+static char *refused_message;
+
+static void put_refusal(FILE *json) {
+    fputs("\"error\": {\"message\": ", json);
+    put_string(json, refused_message);
+    fputs(", \"op\": ", json);
+    put_string(json, refused_op);
+    fputs("}", json);
+}
+
+/* End the job with one sentence: cause and cure, and the op at fault where it is known. */
+_Noreturn void refuse(const char *op, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (vasprintf(&refused_message, format, arguments) < 0) _exit(71);
+    va_end(arguments);
+    refused_op = op;
+    char *text = result_text(put_refusal);
+    try_write_result(text); /* a full disk does not keep the host from hearing it */
+    finish(text);
+}
