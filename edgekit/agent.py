@@ -1,19 +1,18 @@
-"""A job for the agent on a device in, its result out: the host's half of the contract in `targets/common/agent.py`."""
+"""A job for the agent on a device in, its result out: the host's half of the contract in `targets/common/agent.py` and `targets/native`."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import signal
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgekit.errors import AgentError, CommandFailed, DeviceTimeout
+from edgekit.errors import AgentError, DeviceTimeout, Unreachable
 from edgekit.transport import Transport
 from edgekit.transport.streams import last_line
 
@@ -37,88 +36,141 @@ class WarmUp(Record):
     steady: bool
 
 
+class Delegation(Record):
+    """Which delegate was asked for, which ran, and what it left out; None where the runtime does not tell."""
+
+    asked: str
+    ran: str
+    ops: int | None = None
+    outside: Mapping[str, int] | None = None
+    time_outside: float | None = None
+
+
+class Summary(Record):
+    """What a runner says that keeps its samples to itself."""
+
+    n: int
+    min_ns: int
+    p50_ns: int | None
+    mean_ns: float
+    std_ns: float | None
+
+
 class LatencyResult(Record):
-    """`result.json` of the mode `latency`; not complete where the agent was ended while it measured."""
+    """What the mode `latency` tells; the fields with a default are missing where the agent was ended while it measured."""
 
     job: str
-    complete: bool
     load_ns: int
     first_ns: int
     runtime: RuntimeTold
-    delegate_asked: str
-    delegate_ran: str
+    delegate: Delegation
     cores: tuple[int, ...]
-    before: Mapping[str, str]
-    after: Mapping[str, str]
     warm_up: WarmUp | None = None
     every: int | None = None
+    recorded: int | None = None
+    clock: tuple[tuple[int, int, int], ...] = ()
+    """[elapsed_ms, cpu, kHz]"""
+    summary: Summary | None = None
+    """In place of samples."""
 
 
-class MemoryResult(Record):
-    """`result.json` of the mode `memory`."""
+class CheckResult(Record):
+    """What the mode `check` tells; the outputs are files."""
 
     job: str
-    complete: bool
     peak_rss_bytes: int | None
     model_rss_bytes: int | None
-    pss_bytes: int | None
-    cgroup_peak_bytes: int | None
     peak_was_reset: bool
+    floor_rss_bytes: int | None = None
+    pss_bytes: int | None = None
+    private_dirty_bytes: int | None = None
+    swap_bytes: int | None = None
+    cgroup_peak_bytes: int | None = None
+    arena_bytes: int | None = None
+    phys_footprint_bytes: int | None = None
 
 
 Result = TypeVar("Result", bound=Record)
 
 
+@dataclass(slots=True)
+class Told:
+    """What an agent said until it ended."""
+
+    result: Mapping[str, Any] | None = None
+    """As far as it came."""
+    samples_ns: list[int] = field(default_factory=list)
+    ended: str | None = None
+    """How it ended before it was done; a clause."""
+
+
+class Runs(Protocol):
+    """What runs jobs on a device: an `Agent`, or what stands in for one."""
+
+    def run(self, job: Mapping[str, Any], *, deadline_s: float, progress: Progress) -> Told: ...
+
+    def pull(self, name: str, destination: Path) -> Path: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A device's python, the agent's file there, and the folder there that its jobs write to, one after the other."""
+    """How an agent is started on a device and given its job, and the folder there that its jobs write to, one after the other."""
 
     transport: Transport
-    python: str
-    path: str
+    argv: tuple[str, ...]
+    encode: Callable[[Mapping[str, Any]], bytes]
     folder: str
 
-    def run(self, job: Mapping[str, Any], *, deadline_s: float, progress: Progress) -> tuple[dict[str, Any] | None, str | None]:
-        """Run a job to its end. Returns its result, and how it ended if that was early (then the result is partial or None).
+    def run(self, job: Mapping[str, Any], *, deadline_s: float, progress: Progress) -> Told:
+        """Run a job to its end, or as far as it comes: a lost connection too leaves what was told until then.
 
         Raises:
-            AgentError: it refused, in its own words.
-            Unreachable: the connection was lost.
+            AgentError: it refused, in its own words, or what it told was garbled on the way.
+            Unreachable: the connection was lost before anything was measured.
         """
-        said: dict[str, Any] = {}
+        name, told, whole = secrets.token_hex(8), Told(), False
 
         def listen(line: str) -> None:
+            nonlocal whole
             try:
                 message = json.loads(line)
             except ValueError:
                 return
-            if isinstance(message, dict):
-                said.update(message)
-                if "text" in message:
-                    progress(str(message["text"]), None)
+            if not isinstance(message, dict):
+                return
+            if isinstance(message.get("text"), str):
+                progress(message["text"], None)
+            samples = message.get("samples_ns")
+            if isinstance(samples, list) and all(type(one) is int and one >= 0 for one in samples):
+                told.samples_ns += samples
+            for key in ("partial", "result"):
+                content = message.get(key)
+                if isinstance(content, dict) and content.get("job") == name:
+                    told.result, whole = content, key == "result"
 
-        name = secrets.token_hex(8)
-        argv = [self.python, "-I", "-S", self.path, self.folder]
         try:
-            done = self.transport.run(argv, timeout_s=deadline_s, check=False, stdin=json.dumps({**job, "job": name}).encode(), on_line=listen)
-            ended = None if "result" in said else early_end(done.code, done.stderr)
+            done = self.transport.run(self.argv, timeout_s=deadline_s, check=False, stdin=self.encode({**job, "job": name}), on_line=listen)
+            told.ended = None if whole else early_end(done.code, done.stderr)
         except DeviceTimeout:
-            ended = f"was stopped after {deadline_s:.0f} s; allow more time or use fewer samples"
-        result = said.get("result") if ended is None else self.left_behind(name)
-        if result is not None and "error" in result:
-            raise AgentError(self.transport.address, str(result["error"]["message"]), argv=argv)
-        return result, ended
+            told.ended = f"was stopped after {deadline_s:.0f} s; allow more time or use fewer samples"
+        except Unreachable as exc:
+            if not told.samples_ns:
+                raise
+            told.ended = f"was lost with its connection ({str(exc).removeprefix(self.transport.address).lstrip(': ')})"
+        self.check(told)
+        return told
 
-    def left_behind(self, name: str) -> dict[str, Any] | None:
-        """The result that the agent of this job wrote before it was ended; None if it did not get that far: what lies there is an earlier job's."""
-        with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
-            local = Path(scratch) / "result.json"
-            try:
-                self.transport.pull(f"{self.folder}/result.json", local, timeout_s=PULL_S)
-            except CommandFailed:
-                return None
-            content = json.loads(local.read_text())
-            return content if isinstance(content, dict) and content.get("job") == name else None
+    def check(self, told: Told) -> None:
+        """Raise what the agent refused, and what does not add up."""
+        result = told.result or {}
+        error = result.get("error")
+        if error is not None:
+            words = error.get("message") if isinstance(error, dict) else None
+            raise AgentError(self.transport.address, str(words or "the agent refused without a word: repeat the command"), argv=self.argv)
+        recorded = result.get("recorded")
+        if recorded is not None and recorded != len(told.samples_ns):
+            message = f"{len(told.samples_ns)} of the {recorded} latencies that it measured arrived whole: check the cable, and repeat the command"
+            raise AgentError(self.transport.address, message, argv=self.argv)
 
     def pull(self, name: str, destination: Path) -> Path:
         """Fetch a file that a job wrote."""
@@ -132,7 +184,7 @@ def early_end(code: int, stderr: str) -> str:
         return "was killed by the system; memory has most likely run out: close other programs there or use a smaller model"
     if code > 128 and code - 128 in set(signal.Signals):
         return f"crashed ({signal.Signals(code - 128).name}); the runtime there cannot take this file: use another format"
-    return f"failed ({last_line(stderr) or f'code {code}'}); check the device's python3"
+    return f"failed ({last_line(stderr) or f'code {code}'}); look at the device with `edgekit doctor`, then repeat the command"
 
 
 def read(kind: type[Result], content: Mapping[str, Any], address: str) -> Result:

@@ -46,6 +46,26 @@ def latency(samples_ns: Sequence[Sequence[int]], load_ns: Sequence[int], first_n
     )
 
 
+def told_latency(
+    n: int, min_ns: int, p50_ns: int | None, mean_ns: float, std_ns: float | None, load_ns: Sequence[int], first_ns: Sequence[int]
+) -> Latency | None:
+    """Of a runner that keeps its samples to itself: what it tells, and None for all that it does not; without a median no latency."""
+    if p50_ns is None:
+        return None
+    return Latency(n, min_ns, p50_ns, None, None, mean_ns, std_ns, None, None, round(median(load_ns)), round(median(first_ns)))
+
+
+def minutes(samples_ns: Sequence[int], every: int) -> list[tuple[int, int, int]]:
+    """Runs without a pause between them, minute by minute: (minute from 1, n, p50 in ns). `every`: one run in so many was recorded.
+
+    When a run began is the sum of those before it, for which the recorded ones stand.
+    """
+    values = np.asarray(samples_ns, np.int64)
+    began = (np.cumsum(values) - values) * every
+    number = began // 60_000_000_000 + 1
+    return [(int(k), int((number == k).sum()), round(float(np.median(values[number == k])))) for k in np.unique(number)]
+
+
 def median_interval(ordered: Array, confidence: float = 0.95) -> tuple[int, int]:
     """The percentile bootstrap interval of the median of sorted samples (Efron 1979), runs taken as exchangeable.
 

@@ -102,10 +102,17 @@ class Store:
         with self._transaction() as connection:
             put(connection, run_id, [variant])
 
-    def finish(self, run: Run) -> None:
-        """Note that a run is over, and the choice; its variants have been appended."""
+    def finish(self, run: Run, *, whole: bool = True) -> None:
+        """Note that a run is over, and the choice; its variants have been appended. One that is not `whole` can be taken up again."""
         with self._transaction() as connection:
-            connection.execute(runs.update().where(runs.c.id == run.id).values(run_row(run, finished=True)))
+            connection.execute(runs.update().where(runs.c.id == run.id).values(run_row(run, finished=whole)))
+
+    def cut_off(self, model_sha256: str, device_address: str, since_utc: str, before: str) -> Run | None:
+        """The last run of a model on a device before another, if it was not finished and did not begin before `since_utc`."""
+        mine = sa.and_(runs.c.model_sha256 == model_sha256, runs.c.device_address == device_address, runs.c.started_utc >= since_utc, runs.c.id < before)
+        with self._transaction() as connection:
+            row = connection.execute(sa.select(runs).where(mine).order_by(runs.c.id.desc()).limit(1)).mappings().first()
+            return None if row is None or row["finished"] else run_record(row, read_variants(connection, row["id"]))
 
     def get(self, name: str) -> Run:
         """The run whose id is or begins with `name`, or, for `last`, the one that started last.
@@ -244,8 +251,11 @@ def put(connection: sa.Connection, run_id: str, given: Iterable[Variant]) -> Non
         measurement = variant.measurement
         without_samples = replace(variant, measurement=replace(measurement, samples_ns=())) if measurement else variant
         record = to_json(without_samples)
-        connection.execute(variants.delete().where(variants.c.run_id == run_id, variants.c.recipe == variant.recipe, variants.c.format == variant.format))
+        same = sa.and_(variants.c.run_id == run_id, variants.c.recipe == variant.recipe, variants.c.format == variant.format)
+        place = connection.execute(sa.select(variants.c.id).where(same)).scalar()
+        connection.execute(variants.delete().where(same))
         added = variants.insert().values(
+            {"id": place} if place is not None else {},
             run_id=run_id,
             recipe=variant.recipe,
             format=variant.format,

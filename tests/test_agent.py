@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,10 @@ def do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
     process = start(job, folder)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err.decode()
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    assert json.loads(out.splitlines()[-1]) == {"result": result}
+    said = [json.loads(line) for line in out.splitlines()]
+    result: dict[str, Any] = said[-1]["result"]
     assert result["job"] == job["job"]
-    return result
+    return {**result, "samples_ns": [one for line in said for one in line.get("samples_ns", [])]}
 
 
 @pytest.mark.toolchain
@@ -105,17 +106,40 @@ def do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def test_all_samples_run_and_the_timed_runs_are_kept_raw(form: str, model: Tiny, tflite: Path, sites: dict[str, str], tmp_path: Path) -> None:
     result = do(job(model, model.onnx if form == "onnx" else tflite, sites[form]), tmp_path / "job")
 
-    np.testing.assert_allclose(np.load(tmp_path / "job/0.npy"), np.load(model.reference / "0.npy"), atol=1e-5)
-    samples = np.fromfile(tmp_path / "job/samples.i64", "<i8")
-    assert len(samples) >= 50
-    assert (samples > 0).all()
-    assert result["complete"]
+    assert len(result["samples_ns"]) == result["recorded"] >= 50
+    assert min(result["samples_ns"]) > 0
     assert result["load_ns"] > 0
-    assert result["first_ns"] >= int(samples.min())
-    assert result["delegate_ran"] == {"onnx": "CPUExecutionProvider", "tflite": "XNNPACK"}[form]
+    assert result["first_ns"] >= min(result["samples_ns"])
+    assert (
+        result["delegate"]
+        == {
+            "onnx": {"asked": "CPUExecutionProvider", "ran": "CPUExecutionProvider", "ops": None, "outside": None},
+            "tflite": {"asked": "XNNPACK", "ran": "XNNPACK", "ops": 2, "outside": {}},
+        }[form]
+    )
     assert result["cores"] == sorted(os.sched_getaffinity(0))
-    assert "loadavg" in result["before"]
-    assert "loadavg" in result["after"]
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("form", ["onnx", "tflite"])
+def test_the_outputs_of_all_samples_are_left_and_the_memory_is_told(form: str, model: Tiny, tflite: Path, sites: dict[str, str], tmp_path: Path) -> None:
+    result = do(job(model, model.onnx if form == "onnx" else tflite, sites[form], "check"), tmp_path / "job")
+
+    np.testing.assert_allclose(np.load(tmp_path / "job/0.npy"), np.load(model.reference / "0.npy"), atol=1e-5)
+    assert result["peak_rss_bytes"] >= result["floor_rss_bytes"] > result["model_rss_bytes"] > 0
+
+
+@pytest.mark.toolchain
+def test_a_process_runs_on_the_cores_that_it_is_told_to(model: Tiny, sites: dict[str, str], tmp_path: Path) -> None:
+    last = max(os.sched_getaffinity(0))
+
+    assert do(job(model, model.onnx, sites["onnx"], cores=[last]), tmp_path / "job")["cores"] == [last]
+    assert "does not let a process run on cores [4000]" in do(job(model, model.onnx, sites["onnx"], cores=[4000]), tmp_path / "job")["error"]["message"]
+
+
+@pytest.mark.toolchain
+def test_a_delegate_that_is_not_there_is_refused(model: Tiny, sites: dict[str, str], tmp_path: Path) -> None:
+    assert "has no delegate 'gpu' here" in do(job(model, model.onnx, sites["onnx"], delegate="gpu"), tmp_path / "job")["error"]["message"]
 
 
 @pytest.mark.toolchain
@@ -147,7 +171,7 @@ def test_samples_of_another_dtype_are_refused(model: Tiny, sites: dict[str, str]
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize("mode", ["latency", "memory"])
+@pytest.mark.parametrize("mode", ["latency", "check"])
 def test_an_op_that_the_runtime_lacks_is_named(mode: str, model: Tiny, tflite: Path, sites: dict[str, str], tmp_path: Path) -> None:
     foreign = onnx.load(model.onnx)
     foreign.graph.node[0].CopyFrom(helper.make_node("Warp", ["image"], ["scores"], domain="example"))
@@ -175,8 +199,8 @@ def test_a_file_that_is_no_model_is_refused(form: str, model: Tiny, sites: dict[
 def test_memory_is_what_the_model_adds(sites: dict[str, str], model: Tiny, tmp_path: Path) -> None:
     large = tiny(tmp_path / "large", width=2048, n=2, layers=3)  # 33.6 MB of weights
 
-    small_result = do(job(model, model.onnx, sites["onnx"], "memory"), tmp_path / "job")
-    large_result = do(job(large, large.onnx, sites["onnx"], "memory"), tmp_path / "job")
+    small_result = do(job(model, model.onnx, sites["onnx"], "check"), tmp_path / "job")
+    large_result = do(job(large, large.onnx, sites["onnx"], "check"), tmp_path / "job")
 
     assert large_result["model_rss_bytes"] - small_result["model_rss_bytes"] > 33e6
     assert large_result["model_rss_bytes"] < 150e6
@@ -189,22 +213,23 @@ def test_memory_is_what_the_model_adds(sites: dict[str, str], model: Tiny, tmp_p
 def test_an_agent_that_is_killed_leaves_its_samples(model: Tiny, sites: dict[str, str], tmp_path: Path) -> None:
     process = start(job(model, model.onnx, sites["onnx"], protocol={**SHORT, "min_s": 60.0}), tmp_path / "job")
     assert process.stdout is not None
-    assert any(b"measuring: " in line for line in process.stdout)
+    told = iter(process.stdout)
+    before = [json.loads(line) for line in takewhile(lambda line: b"measuring: " not in line, told)]
+    first = json.loads(next(told))
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
-    assert len(np.fromfile(tmp_path / "job/samples.i64", "<i8")) > 50
-    assert json.loads((tmp_path / "job/result.json").read_text())["complete"] is False
-    assert np.load(tmp_path / "job/0.npy").shape == (20, 1, 10)
+    assert before[-1]["partial"]["warm_up"]["median_ns"] > 0
+    assert len(first["samples_ns"]) > 10
 
 
 @pytest.mark.toolchain
 def test_a_job_finds_nothing_of_the_one_before(model: Tiny, sites: dict[str, str], tmp_path: Path) -> None:
+    do(job(model, model.onnx, sites["onnx"], "check"), tmp_path / "job")
+
     do(job(model, model.onnx, sites["onnx"]), tmp_path / "job")
 
-    do(job(model, model.onnx, sites["onnx"], "memory"), tmp_path / "job")
-
-    assert [path.name for path in (tmp_path / "job").iterdir()] == ["result.json"]
+    assert list((tmp_path / "job").iterdir()) == []
 
 
 @pytest.fixture
@@ -212,7 +237,7 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The agent's own functions."""
     for folder in (shipped("targets") / "common", LINUX.folder):
         monkeypatch.syspath_prepend(str(folder))
-    for name in ("agent", "conditions", "cpu", "process", "refusal", "runtimes"):
+    for name in ("agent", "clock", "cpu", "npy", "process", "refusal", "runtimes"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "")
@@ -231,15 +256,18 @@ def test_warm_up_ends_when_steady_and_not_before(agent: Any) -> None:
     assert unsteady["seconds"] < 2.0
 
 
-def test_slow_models_run_often_enough_and_fast_ones_long_enough(agent: Any, tmp_path: Path) -> None:
-    with (tmp_path / "slow").open("wb", buffering=0) as file:
-        assert agent.timed(lambda: time.sleep(0.002), 2_000_000, {**SHORT, "min_s": 0.0}, file, lambda _: None) == 1
-    calls = []
-    with (tmp_path / "fast").open("wb", buffering=0) as file:
-        every = agent.timed(lambda: calls.append(1), 1000, {**SHORT, "min_s": 0.2, "max_samples": 1000}, file, lambda _: None)
+def test_slow_models_run_often_enough_and_fast_ones_long_enough(agent: Any) -> None:
+    told: list[int] = []
+    ticks = agent.clock.Clock()
+    short = {**SHORT, "min_s": 0.2, "max_samples": 1000}
 
-    slow, fast = (np.fromfile(tmp_path / name, "<i8") for name in ("slow", "fast"))
-    assert len(slow) >= 50
-    assert np.median(slow) >= 2_000_000
-    assert every == 200
-    assert len(calls) == every * len(fast)
+    recorded = agent.timed(lambda: time.sleep(0.002), 2_000_000, 1, {**SHORT, "min_s": 0.0}, ticks, lambda text, samples_ns: told.extend(samples_ns))
+
+    assert recorded == len(told) >= 50
+    assert np.median(told) >= 2_000_000
+    assert agent.spacing(1000, short) == 200
+
+    calls: list[int] = []
+    recorded = agent.timed(lambda: calls.append(1), 1000, 200, short, ticks, lambda **_: None)
+
+    assert len(calls) == 200 * recorded

@@ -16,9 +16,10 @@ PACKAGE = Path(edgekit.__file__).parent
 
 # A module may import from what stands before it, and from its own folder.
 ORDER = [
-    "errors", "units", "records", "records_json", "nearest", "places", "files", "hub", "recipe", "profile", "device", "toolchains",
-    "read", "model", "read/from_torch", "samples", "write", "verify", "transport", "deliver", "runtime", "conditions", "statistics",
-    "agent", "measure", "doctor", "decide", "store_sqlite", "store", "release", "verbs", "cli",
+    "errors", "units", "records", "records_json", "nearest", "places", "files", "hub", "recipe", "profile", "lab_file", "facts", "transport",
+    "attached", "device", "toolchains", "read", "model", "read/from_torch", "samples", "write", "verify", "statistics", "protocol", "agent",
+    "deliver", "hold", "lock", "runtime", "conditions", "ask", "settings", "lab", "native", "benchmark_model", "runners", "workbench",
+    "measurement", "measure", "doctor", "decide", "store_sqlite", "store", "release", "verbs", "cli",
 ]  # fmt: skip
 
 

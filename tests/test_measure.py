@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from edgekit.agent import Progress
-from edgekit.errors import AgentError, InputError, Unreachable
-from edgekit.measure import PROTOCOLS, Bench, Protocol
+from edgekit.errors import AgentError, InputError
+from edgekit.protocol import PROTOCOLS
 from edgekit.records import Accuracy
 from edgekit.toolchains.jobs import Job, run
-from edgekit.transport import connect
+from edgekit.workbench import Bench
+from tests.lab.bench import SHORT, opened, taken
 from tests.lab.sshd import Server, sshd
 from tests.lab.tiny import Tiny, tiny
 
-SHORT = Protocol("short", processes=1, min_runs=50, min_s=0.1, warm_up_min_s=0.0, warm_up_max_s=0.3, deadline_s=60)
 LONG = replace(SHORT, min_s=60.0)
 
 pytestmark = pytest.mark.toolchain
@@ -40,7 +40,7 @@ def tflite(model: Tiny) -> Path:
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    with connect("local:") as transport, Bench.open(transport) as bench:
+    with opened() as bench:
         yield bench
 
 
@@ -59,7 +59,7 @@ def killing(bench: Bench) -> Progress:
     """Kill the agent once it measures."""
 
     def listen(said: str, _: float | None) -> None:
-        if said.startswith("measuring: "):
+        if "measuring: " in said:
             kill(agents(bench))
 
     return listen
@@ -92,8 +92,8 @@ def kill(pids: list[int]) -> None:
 
 
 def test_a_right_file_gets_every_figure(bench: Bench, model: Tiny, tflite: Path) -> None:
-    onnx = bench.measure(model.subject(), SHORT)
-    lite = bench.measure(model.subject(tflite), SHORT)
+    onnx = taken(bench, model.subject())
+    lite = taken(bench, model.subject(tflite))
 
     for found in (onnx, lite):
         assert found.latency is not None
@@ -118,9 +118,10 @@ def test_a_right_file_gets_every_figure(bench: Bench, model: Tiny, tflite: Path)
 
 
 def test_a_second_time_nothing_is_sent(bench: Bench, model: Tiny) -> None:
-    bench.measure(model.subject(), SHORT)
-    with connect("local:") as transport, Bench.open(transport) as again:
-        again.measure(model.subject(), SHORT)
+    taken(bench, model.subject())
+    bench.held.close()
+    with opened() as again:
+        taken(again, model.subject())
 
         assert again.pushed_bytes == 0
 
@@ -128,7 +129,7 @@ def test_a_second_time_nothing_is_sent(bench: Bench, model: Tiny) -> None:
 def test_a_wrong_file_has_no_latency_but_its_raw_samples(bench: Bench, model: Tiny, tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", -np.load(model.reference / "0.npy"))
 
-    found = bench.measure(replace(model.subject(), reference=tmp_path), replace(SHORT, processes=3))
+    found = taken(bench, replace(model.subject(), reference=tmp_path), replace(SHORT, processes=3))
 
     assert found.latency is None
     assert found.notes[0].startswith("no latency: its outputs differ from the source model's by 2 of their range")
@@ -137,7 +138,7 @@ def test_a_wrong_file_has_no_latency_but_its_raw_samples(bench: Bench, model: Ti
 
 
 def test_fresh_processes_are_kept_apart(bench: Bench, model: Tiny) -> None:
-    found = bench.measure(model.subject(), replace(SHORT, processes=3))
+    found = taken(bench, model.subject(), replace(SHORT, processes=3))
 
     assert found.latency is not None
     assert len(found.samples_ns) == 3
@@ -146,7 +147,7 @@ def test_fresh_processes_are_kept_apart(bench: Bench, model: Tiny) -> None:
 
 
 def test_a_killed_agent_loses_nothing_that_it_had(bench: Bench, model: Tiny) -> None:
-    found = bench.measure(model.subject(), LONG, progress=killing(bench))
+    found = taken(bench, model.subject(), LONG, progress=killing(bench))
 
     assert found.latency is None
     assert "no latency: partial, the agent was killed by the system; memory has most likely run out" in found.notes[0]
@@ -156,7 +157,7 @@ def test_a_killed_agent_loses_nothing_that_it_had(bench: Bench, model: Tiny) -> 
 
 
 def test_a_deadline_loses_nothing_either(bench: Bench, model: Tiny) -> None:
-    found = bench.measure(model.subject(), replace(LONG, deadline_s=2.5))
+    found = taken(bench, model.subject(), replace(LONG, deadline_s=2.5))
 
     assert found.latency is None
     assert "the agent was stopped after 2 s; allow more time" in found.notes[0]
@@ -166,12 +167,12 @@ def test_a_deadline_loses_nothing_either(bench: Bench, model: Tiny) -> None:
 
 def test_an_agent_killed_before_its_outputs_is_an_error_that_says_so(bench: Bench, model: Tiny) -> None:
     with killed_at_once(bench, 1), pytest.raises(AgentError, match=r"^local: the agent was killed by the system; memory has most likely run out"):
-        bench.measure(model.subject(), SHORT)
+        taken(bench, model.subject())
 
 
 def test_without_memory_figures_the_measurement_stands(bench: Bench, model: Tiny) -> None:
     with killed_at_once(bench, 2):
-        found = bench.measure(model.subject(), SHORT)
+        found = taken(bench, model.subject())
 
     assert found.latency is not None
     assert found.memory is None
@@ -182,25 +183,25 @@ def test_a_file_that_the_runtime_cannot_load_is_an_error(bench: Bench, model: Ti
     (tmp_path / "broken.onnx").write_bytes(model.onnx.read_bytes()[:100])
 
     with pytest.raises(AgentError, match=r"ONNX Runtime 1\.[0-9.]+ on this \w+ device failed loading the file .*: convert it again"):
-        bench.measure(model.subject(tmp_path / "broken.onnx"), SHORT)
+        taken(bench, model.subject(tmp_path / "broken.onnx"))
 
 
 def test_a_file_that_has_changed_is_not_taken_for_the_one_before(bench: Bench, model: Tiny, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(model.onnx.read_bytes())
     subject = model.subject(path)
-    bench.measure(subject, SHORT)
+    taken(bench, subject)
     path.write_bytes(tiny(tmp_path / "other", layers=2).onnx.read_bytes())
 
     with pytest.raises(InputError, match=r"model\.onnx has changed since it was made"):
-        bench.measure(subject, SHORT)
+        taken(bench, subject)
 
 
 def test_labels_that_do_not_fit_are_an_error(bench: Bench, model: Tiny, tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.zeros(3, np.int64))
 
     with pytest.raises(AgentError, match="there are 3 labels for 20 samples"):
-        bench.measure(replace(model.subject(), labels=tmp_path / "labels.npy"), SHORT)
+        taken(bench, replace(model.subject(), labels=tmp_path / "labels.npy"))
 
 
 def test_the_protocols_keep_what_they_promise() -> None:
@@ -223,10 +224,10 @@ def server() -> Iterator[Server]:
 def test_another_user_with_an_empty_home_measures_over_ssh(server: Server, model: Tiny, tflite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
     with connect(server.address) as transport, Bench.open(transport) as bench:
-        found = [bench.measure(model.subject(path), SHORT) for path in (model.onnx, tflite)]
+        found = [taken(bench, model.subject(path)) for path in (model.onnx, tflite)]
         first = bench.pushed_bytes
     with connect(server.address) as transport, Bench.open(transport) as bench:
-        bench.measure(model.subject(), SHORT)
+        taken(bench, model.subject())
         second = bench.pushed_bytes
 
     assert all(one.latency is not None and one.accuracy is not None for one in found)
@@ -248,4 +249,4 @@ def test_a_connection_that_drops_while_measuring_is_an_error(server: Server, mod
 
     with pytest.raises(Unreachable, match=r"^ssh:"):
         with connect(server.address) as transport, Bench.open(transport) as bench:
-            bench.measure(model.subject(), LONG, progress=listen)
+            taken(bench, model.subject(), LONG, progress=listen)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.options import MODEL, data_option, formats_from, protocol_option, recipe_option, recipes_from, shape_option, shapes_from, threads_option
+from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
+from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from, target_option
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.device import resolve
-from edgekit.measure import PROTOCOLS
 from edgekit.model import recognise
 from edgekit.records import Run
 from edgekit.units import bytes_text
@@ -19,13 +20,12 @@ from edgekit.verbs.deploy import Deployment, deploy, runs_there
 
 @click.command("deploy")
 @click.argument("model_path", metavar="MODEL", type=MODEL)
-@click.option("--target", required=True, metavar="NAME", help="A device of lab.toml, a profile, or an address: local, ssh:user@host[:port].")
+@target_option
 @click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx or all.  [default: what the device runs]")
 @recipe_option
 @data_option
 @shape_option
-@protocol_option
-@threads_option
+@measuring_options
 @may_install
 @as_json
 def command(
@@ -36,32 +36,53 @@ def command(
     data: Path | None,
     shapes: tuple[str, ...],
     protocol: str,
+    sustained: str | None,
     threads: int | None,
+    cores: str | None,
     install: bool,
     json_wanted: bool,
+    **options: Any,
 ) -> int:
     """Convert MODEL, verify it, measure it on a device, and choose what to ship.
 
-    Without --recipe: fp32, fp16 and w8, and w8a8 where --data is given. The run is kept: see `edgekit runs`. Ends with 0 if
-    there is a variant to ship, whatever became of the others.
+    Without --recipe: fp32, fp16 and w8, and w8a8 where --data is given. The run is kept: see `edgekit runs`; one that was cut off
+    goes on with what is missing when the command is repeated. Ends with 0 if there is a variant to ship, whatever became of the others.
     """
+    length, settings = protocol_from(protocol, sustained), settings_from(options)
     device = resolve(target)
     recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
     formats, fixed = formats_from(to, runs_there(device.profile)), shapes_from(shapes)
     needs.toolchains(recognise(model_path), formats, install)
+    needs.native(device, settings.runner, install)
     with working(f"connecting to {device.address}") as progress:
-        done = deploy(model_path, device, recipes, formats, data=data, shapes=fixed, protocol=PROTOCOLS[protocol], threads=threads, progress=progress)
+        done = deploy(
+            model_path,
+            device,
+            recipes,
+            formats,
+            data=data,
+            shapes=fixed,
+            protocol=length,
+            settings=settings,
+            threads=threads,
+            cores=cores,
+            progress=progress,
+        )
     return finish("deploy", done, json_wanted)
 
 
 def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
     """Show a run and what it cost; gives the exit code."""
     if json_wanted:
-        cost = {"pushed_bytes": done.pushed_bytes, "elapsed_s": round(done.elapsed_s, 3), "agent_s": round(done.agent_s, 3)}
-        print_json(verb, {**show.run_json(done.run), **cost})
+        seconds = {"elapsed_s": done.elapsed_s, "agent_s": done.agent_s, "waited_s": done.waited_s}
+        cost = {"pushed_bytes": done.pushed_bytes, **{name: round(value, 3) for name, value in seconds.items()}}
+        print_json(verb, {**show.run_json(done.run), "finished": done.whole, **cost})
     else:
         show.print_run(done.run)
-        err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device; {bytes_text(done.pushed_bytes)} sent to it", style="dim")
+        waited = f", {done.waited_s:.0f} s waiting for it" if done.waited_s else ""
+        err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device{waited}; {bytes_text(done.pushed_bytes)} sent to it", style="dim")
+        if not done.whole:
+            err.print("the device was lost on the way: repeat the command, and it goes on with what is missing", style="yellow")
     return exit_code(done.run)
 
 

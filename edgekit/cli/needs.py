@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgekit.cli.toolchains import install_all
+from edgekit.device import Device
 from edgekit.read.source import Source
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import ready
@@ -22,3 +23,18 @@ def toolchains(source: Source | None, formats: Sequence[Format], install: bool) 
         install_all(missing)
     for name in needed:
         ready(name)
+
+
+def native(device: Device, runner: str | None, install: bool) -> None:
+    """See that the native runner's toolchain is there where a phone needs it; where a board might, only --install brings it.
+
+    Raises:
+        SetupError: it is missing and may not be installed.
+    """
+    asked = runner or device.runner
+    if (device.address == "local:" and asked != "native") or asked in ("python", "benchmark_model"):
+        return
+    if install and not toolchain("native").installed:
+        install_all([toolchain("native")])
+    if asked == "native" or device.address.startswith("adb:"):
+        ready("native")

@@ -12,11 +12,13 @@ from rich.text import Text
 from edgekit.cli.say import Column, out, print_table, status_text
 from edgekit.decide import accuracy_of, not_judged
 from edgekit.profile import find
-from edgekit.records import Accuracy, Artifact, Latency, Memory, Model, Parity, Run, Variant
+from edgekit.records import Accuracy, Artifact, Latency, Measurement, Memory, Model, Parity, Run, Variant
 from edgekit.units import bytes_text, duration_text
 
 EXACT_DB = 200.0
 """Beyond what float64 can tell from no error at all."""
+BAR = 12
+"""Characters."""
 
 
 def model_json(model: Model) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def latency_json(latency: Latency | None) -> dict[str, Any] | None:
         "p99": latency.p99_ns,
         "mean": latency.mean_ns,
         "std": latency.std_ns,
-        "p50_interval": [latency.p50_low_ns, latency.p50_high_ns],
+        "p50_interval": None if latency.p50_low_ns is None else [latency.p50_low_ns, latency.p50_high_ns],
         "load": latency.load_ns,
         "first": latency.first_ns,
     }
@@ -93,7 +95,34 @@ def memory_json(memory: Memory | None) -> dict[str, Any] | None:
         "peak_rss": memory.peak_rss_bytes,
         "model_rss": memory.model_rss_bytes,
         "pss": memory.pss_bytes,
+        "private_dirty": memory.private_dirty_bytes,
+        "swap": memory.swap_bytes,
         "cgroup_peak": memory.cgroup_peak_bytes,
+        "floor_rss": memory.floor_rss_bytes,
+        "arena": memory.arena_bytes,
+        "phys_footprint": memory.phys_footprint_bytes,
+    }
+
+
+def conditions_json(measured: Measurement | None) -> dict[str, Any] | None:
+    """How it was measured: what has to be the same for a figure to be compared with it."""
+    if measured is None:
+        return None
+    held = measured.conditions
+    return {
+        "protocol": measured.protocol,
+        "complete": measured.complete,
+        "runner": held.runner,
+        "runtime": f"{held.runtime} {held.runtime_version}".strip(),
+        "build": held.runtime_build,
+        "threads": held.threads,
+        "cores": list(held.cores),
+        "cores_asked": held.cores_asked,
+        "delegate": {"asked": held.delegate_asked, "ran": held.delegate_ran, "ops": held.ops, "outside": held.ops_outside, "time_outside": held.time_outside},
+        "before": dict(held.before),
+        "after": dict(held.after),
+        "marks": list(measured.marks),
+        "minutes": [{"minute": one.minute, "n": one.n, "p50_ns": one.p50_ns, "clock_khz": one.clock_khz} for one in measured.minutes],
     }
 
 
@@ -111,6 +140,7 @@ def variant_json(variant: Variant) -> dict[str, Any]:
         "accuracy": accuracy_json(accuracy_of(variant)),
         "latency_ns": latency_json(measured.latency if measured else None),
         "memory_bytes": memory_json(measured.memory if measured else None),
+        "conditions": conditions_json(measured),
         "status": variant.status,
         "error": variant.error,
         "violations": [{"limit": v.limit, "allowed": v.allowed, "found": v.found, "text": v.text} for v in variant.violations],
@@ -218,11 +248,32 @@ def remarks(run: Run) -> list[str]:
     return [*(f"{', '.join(who)}{what}" for what, who in names.items()), *unjudged]
 
 
+def print_minutes(run: Run) -> None:
+    """Latency over time, where it was measured so: a column for each variant, with a bar as long as its minute is slow."""
+    series = {f"{one.format} {one.recipe}": one.measurement.minutes for one in run.variants if one.measurement and one.measurement.minutes}
+    if not series:
+        return
+    slowest = {name: max(minute.p50_ns for minute in minutes) for name, minutes in series.items()}
+    columns = [Column("minute", right=True), *(Column(name) for name in series)]
+    rows: list[list[str | Text]] = []
+    for index in range(max(len(minutes) for minutes in series.values())):
+        cells = [
+            f"{'█' * round(BAR * minutes[index].p50_ns / slowest[name]):{BAR}} {duration_text(minutes[index].p50_ns)}"
+            + (f" at {clock // 1000} MHz" if (clock := minutes[index].clock_khz) else "")
+            if index < len(minutes)
+            else ""
+            for name, minutes in series.items()
+        ]
+        rows.append([str(index + 1), *cells])
+    print_table(columns, rows)
+
+
 def print_run(run: Run) -> None:
     """A run's heading, its table, what went wrong, and the choice."""
     where = "emulated processor" if run.emulated else (f"profile {run.profile}" if run.profile else "no profile")
     out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({where})  run {run.id}")
     print_variants(run)
+    print_minutes(run)
     for line in remarks(run):
         out.print(line, style="dim", markup=False, soft_wrap=True)
     if run.chosen is not None:

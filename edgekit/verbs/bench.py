@@ -15,13 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgekit.decide import violations
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
 from edgekit.files import download_bytes, sha256_tree, size_bytes
 from edgekit.hub.bounds import BOUNDS
-from edgekit.measure import PROTOCOLS, Bench, Protocol, Subject
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
+from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
 from edgekit.records import Artifact, Samples, TensorSpec, Variant
 from edgekit.samples import prepare_for, reference
 from edgekit.store import open_store
@@ -29,7 +28,9 @@ from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.transport import connect
 from edgekit.verbs.convert import lineage_path
-from edgekit.verbs.deploy import Deployment, attempt_on, new_run, runs_there
+from edgekit.verbs.deploy import Deployment, new_run, runs_there
+from edgekit.verbs.measured import Plan, holder, measured, settings_for
+from edgekit.workbench import Bench
 from edgekit.write.format import Format, formats
 
 UNKNOWN_RECIPE = "as given"
@@ -80,7 +81,9 @@ def bench(
     *,
     data: Path | None = None,
     protocol: Protocol = PROTOCOLS["quick"],
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
     threads: int | None = None,
+    cores: str | None = None,
     progress: Progress,
 ) -> Deployment:
     """Measure one file on a device and keep the Run in the store.
@@ -92,8 +95,9 @@ def bench(
     started = time.monotonic()
     fmt = format_of(file)
     sha256 = sha256_tree(file)
+    settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
-    with connect(device.address) as transport, Bench.open(transport, device.python) as opened:
+    with connect(device.address) as transport, Bench.open(transport, device, settings, holder=holder("bench")) as opened:
         profile = device.profile or match_profile(opened.told.identity)
         if fmt.name not in runs_there(profile):
             raise InputError(f"{device.name} does not run {fmt.title} files: give one of {', '.join(runs_there(profile))}")
@@ -124,16 +128,14 @@ def bench(
             labels=held.samples.labels,
             bound=BOUNDS["w8a8"] if held.recipe == UNKNOWN_RECIPE else None,
         )
-        begun = new_run(held.model_path, held.model_sha256, device, profile, opened.emulated)
+        begun = new_run(held.model_path, held.model_sha256, device, profile, opened)
         with open_store() as store:
             store.begin(begun)
             variant = Variant(held.recipe, fmt.name, "ok", None, artifact, None)
-            variant = attempt_on(opened, subject, variant, protocol, threads or device.threads or 1, progress)
-            variant = replace(variant, violations=violations(variant, profile))
-            store.append(begun.id, variant)
-            finished = replace(begun, variants=(variant,))  # there was nothing to choose from
-            store.finish(finished)
-        return Deployment(finished, opened.pushed_bytes, time.monotonic() - started, opened.agent_s)
+            done = measured(opened, store, begun, [Plan(variant, subject)], profile, protocol, settings, progress)
+            finished = replace(begun, variants=done.variants)  # there was nothing to choose from
+            store.finish(finished, whole=done.whole)
+        return Deployment(finished, opened.pushed_bytes, time.monotonic() - started, opened.agent_s, opened.waited_s, done.whole)
 
 
 def format_of(file: Path) -> Format:

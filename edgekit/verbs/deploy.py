@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgekit.decide import choose, violations
+from edgekit.decide import choose
 from edgekit.device import Device, match_profile
-from edgekit.errors import DeviceError, SetupError
-from edgekit.measure import PROTOCOLS, Bench, Protocol, Subject
 from edgekit.model import Shapes
 from edgekit.places import data_dir
 from edgekit.profile import Profile
+from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
 from edgekit.recipe import Recipe
 from edgekit.records import Run, Variant
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
 from edgekit.verbs.convert import Source, convert, open_source, prefixed
+from edgekit.verbs.measured import Plan, holder, measured, settings_for
+from edgekit.workbench import Bench
 from edgekit.write.format import Format
 
 RUN_BY_DEFAULT = ("tflite", "onnx")
@@ -37,7 +38,11 @@ class Deployment:
     """What was sent to the device; 0 where all of it was there already."""
     elapsed_s: float
     agent_s: float
-    """How much of it the device's agent ran: the rest is edgekit's own overhead and the conversion."""
+    """How much of it the device's agent ran: the rest is edgekit's own overhead, the conversion, and waiting."""
+    waited_s: float
+    """How much of it the device was left alone to become fit."""
+    whole: bool
+    """Whether the device was there to the end; if not, the next run takes over what was measured."""
 
 
 def deploy(
@@ -49,41 +54,40 @@ def deploy(
     data: Path | None = None,
     shapes: Shapes | None = None,
     protocol: Protocol = PROTOCOLS["quick"],
+    settings: Settings = Settings(),  # noqa: B008 (frozen)
     threads: int | None = None,
+    cores: str | None = None,
     progress: Progress,
 ) -> Deployment:
-    """Convert a model, measure every variant on a device and keep the Run in the store, variant by variant.
+    """Convert a model, measure every variant on a device and keep the Run in the store, process by process.
 
     Args:
         data: samples to calibrate and evaluate with; with labels, the metric is computed from outputs made on the device.
-        threads: for each inference; None takes the device's own setting, else 1.
+        threads, cores: for each inference; None takes the device's own setting, else 1 and all.
 
     Raises:
         InputError: the model, the data, or a choice that nothing can carry.
         SetupError: a toolchain is missing, or the disk is full.
-        DeviceError: the device could not be reached at all; once it was, what goes wrong there fails a variant only.
+        DeviceError: the device could not be reached or is in use; once it was, what goes wrong there fails a variant only.
     """
     started = time.monotonic()
+    settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
-    with connect(device.address) as transport, Bench.open(transport, device.python) as bench:
+    with connect(device.address) as transport, Bench.open(transport, device, settings, holder=holder("deploy")) as bench:
         profile = device.profile or match_profile(bench.told.identity)
         with open_source(path, shapes or {}, data, recipes, formats, progress) as source, open_store() as store:
-            run = new_run(source.model.path, source.model.sha256, device, profile, bench.emulated)
+            run = new_run(source.model.path, source.model.sha256, device, profile, bench)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
             converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress)
-            variants: list[Variant] = []
-            for one in converted:
-                variant = measure(bench, source, one, device, profile, protocol, threads, progress)
-                variant = replace(variant, violations=violations(variant, profile))
-                store.append(run.id, variant)
-                variants.append(variant)
-            run = replace(run, variants=tuple(variants), chosen=choose(variants, profile))
-            store.finish(run)
-        return Deployment(run, bench.pushed_bytes, time.monotonic() - started, bench.agent_s)
+            plans = [plan(source, variant, device, profile) for variant in converted]
+            done = measured(bench, store, run, plans, profile, protocol, settings, prefixed(f"on {device.name}", progress))
+            run = replace(run, variants=done.variants, chosen=choose(done.variants, profile))
+            store.finish(run, whole=done.whole)
+        return Deployment(run, bench.pushed_bytes, time.monotonic() - started, bench.agent_s, bench.waited_s, done.whole)
 
 
-def new_run(model_path: Path, model_sha256: str, device: Device, profile: Profile | None, emulated: bool) -> Run:
+def new_run(model_path: Path, model_sha256: str, device: Device, profile: Profile | None, bench: Bench) -> Run:
     """A Run with no variants yet; its id sorts by time."""
     now = datetime.now(UTC)
     return Run(
@@ -92,8 +96,8 @@ def new_run(model_path: Path, model_sha256: str, device: Device, profile: Profil
         model_path=str(model_path),
         model_sha256=model_sha256,
         device_name=device.name,
-        device_address=device.address,
-        emulated=emulated,
+        device_address=bench.transport.address,  # `adb:` has become the serial of the one device
+        emulated=bench.emulated,
         profile=profile.name if profile else None,
         variants=(),
         chosen=None,
@@ -105,22 +109,14 @@ def runs_there(profile: Profile | None) -> Sequence[str]:
     return profile.formats if profile else RUN_BY_DEFAULT
 
 
-def measure(
-    bench: Bench,
-    source: Source,
-    variant: Variant,
-    device: Device,
-    profile: Profile | None,
-    protocol: Protocol,
-    threads: int | None,
-    progress: Progress,
-) -> Variant:
-    """A converted variant measured on the device; what goes wrong there fails this variant only."""
+def plan(source: Source, variant: Variant, device: Device, profile: Profile | None) -> Plan:
+    """What to measure of a converted variant; nothing of one that failed, or that the device does not run."""
     artifact = variant.artifact
     if variant.status != "ok" or artifact is None:
-        return variant
+        return Plan(variant, None)
     if variant.format not in runs_there(profile):
-        return replace(variant, status="skipped", error=f"converted and checked on this machine; {device.name} does not run {variant.format}")
+        error = f"converted and checked on this machine; {device.name} does not run {variant.format}"
+        return Plan(replace(variant, status="skipped", error=error), None)
     subject = Subject(
         path=artifact.path,
         sha256=artifact.sha256,
@@ -132,17 +128,4 @@ def measure(
         reference=source.reference.folder,
         labels=source.samples.labels,
     )
-    return attempt_on(
-        bench, subject, variant, protocol, threads or device.threads or 1, prefixed(f"{variant.format} {variant.recipe} on {device.name}", progress)
-    )
-
-
-def attempt_on(bench: Bench, subject: Subject, variant: Variant, protocol: Protocol, threads: int, progress: Progress) -> Variant:
-    """The variant with its measurement, or `failed` with what went wrong on the device."""
-    try:
-        found = bench.measure(subject, protocol, threads=threads, progress=progress)
-    except (DeviceError, SetupError) as exc:  # a runtime that has no wheels for this device costs its format only
-        return replace(variant, status="failed", error=str(exc))
-    if found.latency is None:
-        return replace(variant, status="failed", error=found.notes[0] if found.notes else "no latency", measurement=found)
-    return replace(variant, measurement=found)
+    return Plan(variant, subject)

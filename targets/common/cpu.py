@@ -6,21 +6,22 @@ A runtime is: `load` (what the load time is), `bind` (match tensors by name), `f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from refusal import Json, check
+from refusal import Json, Refused, check
 
 
 class TFLite:
     """LiteRT's interpreter, with the delegate that it applies by default (XNNPACK)."""
 
     name = "LiteRT"
-    delegate_asked = "XNNPACK"
     invoke: Callable[[], None]
 
-    def __init__(self) -> None:
+    def __init__(self, delegate: str | None) -> None:
+        only(self.name, delegate, "xnnpack")
         import ai_edge_litert
         from ai_edge_litert.interpreter import Interpreter
 
@@ -53,15 +54,13 @@ class TFLite:
     def outputs(self, _: None) -> list[Any]:
         return [self.interpreter.get_tensor(index) for index in self.out_of]
 
-    def delegate_ran(self) -> str:
-        """The delegate and how many ops it left to the interpreter's own kernels.
+    def delegation(self) -> Json:
+        """The delegate, and which ops it left to the interpreter's own kernels.
 
         A delegate's nodes are appended to the ops they replace: what still runs is found backwards from the outputs, taking
         the delegate's node wherever one makes the tensor.
         """
         ops = self.interpreter._get_ops_details()
-        if not any(op["op_name"] == "DELEGATE" for op in ops):
-            return "none"
         maker = {tensor: op for op in ops for tensor in op["outputs"]}  # later wins: the delegate's nodes are last
         pending, running = [detail["index"] for detail in self.interpreter.get_output_details()], {}
         while pending:
@@ -69,19 +68,21 @@ class TFLite:
             if op is not None and op["index"] not in running:
                 running[op["index"]] = op["op_name"]
                 pending += [tensor for tensor in op["inputs"] if tensor >= 0]
-        outside = sum(name != "DELEGATE" for name in running.values())
+        outside = Counter(name for name in running.values() if name != "DELEGATE")
         total = sum(op["op_name"] != "DELEGATE" for op in ops)
-        return f"XNNPACK, {outside} of {total} ops outside it" if outside else "XNNPACK"
+        ran = "XNNPACK" if len(ops) > total else "none"
+        return {"asked": "XNNPACK", "ran": ran, "ops": total, "outside": dict(outside.most_common())}
 
 
 class ONNX:
     """ONNX Runtime's session on the CPU: sequential, all graph optimisations, its default spinning of threads."""
 
     name = "ONNX Runtime"
-    delegate_asked = "CPUExecutionProvider"
+    provider = "CPUExecutionProvider"
     invoke: Callable[[], list[Any]]
 
-    def __init__(self) -> None:
+    def __init__(self, delegate: str | None) -> None:
+        only(self.name, delegate, "cpu")
         import onnxruntime
 
         self.version: str = onnxruntime.__version__
@@ -93,7 +94,7 @@ class ONNX:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = self.onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        self.session = self.onnxruntime.InferenceSession(path, options, providers=[self.delegate_asked])
+        self.session = self.onnxruntime.InferenceSession(path, options, providers=[self.provider])
 
     def bind(self, inputs: list[Json], outputs: list[Json]) -> None:
         check("input", inputs, {one.name: (dtype_of(one.type), one.shape) for one in self.session.get_inputs()})
@@ -107,8 +108,15 @@ class ONNX:
     def outputs(self, returned: list[Any]) -> list[Any]:
         return returned
 
-    def delegate_ran(self) -> str:
-        return ", ".join(self.session.get_providers())
+    def delegation(self) -> Json:
+        """ONNX Runtime has every op run by the one provider that it was given; how many there are after its optimisations it does not tell."""
+        return {"asked": self.provider, "ran": ", ".join(self.session.get_providers()), "ops": None, "outside": None}
+
+
+def only(runtime: str, asked: str | None, has: str) -> None:
+    """Refuse another delegate than the one that a runtime here brings along."""
+    if asked not in (None, has):
+        raise Refused(f"{runtime} has no delegate {asked!r} here, only {has}: leave out --delegate, or use a runner that has it (--runner benchmark_model)")
 
 
 def dtype_of(onnx_type: str) -> str:

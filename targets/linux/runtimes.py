@@ -7,4 +7,4 @@ from collections.abc import Callable
 from cpu import ONNX, TFLite
 from refusal import Runtime
 
-RUNTIMES: dict[str, Callable[[], Runtime]] = {"tflite": TFLite, "onnx": ONNX}
+RUNTIMES: dict[str, Callable[[str | None], Runtime]] = {"tflite": TFLite, "onnx": ONNX}

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.files import sha256_tree
-from edgekit.measure import Subject
+from edgekit.protocol import Subject
 from edgekit.records import TensorSpec
 
 CLASSES = 10

@@ -1,0 +1,168 @@
+"""A device in, how files are run on it out: by the native runner, by the Python agent, or by the user's `benchmark_model`.
+
+A runner says what has to be on the device (`needs`) and how a job is started there (`start`). Their figures are not comparable with
+each other: the record names the runner and the build of the runtime.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekit import native
+from edgekit.agent import Agent, Runs
+from edgekit.benchmark_model import BenchmarkModelRuns
+from edgekit.conditions import Told
+from edgekit.deliver import Delivery
+from edgekit.device import Device
+from edgekit.errors import DeviceError, InputError
+from edgekit.runtime import Platform, agent_archive, site_packages
+from edgekit.transport import Transport
+
+NAMES = ("native", "python", "benchmark_model")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A file that has to be on the device before a job is run there."""
+
+    path: Path
+    title: str
+    unpacked: bool
+    """An archive that is sent to be unpacked there."""
+
+
+@dataclass(frozen=True)
+class Runner(ABC):
+    """How files are run on one device."""
+
+    platform: Platform
+    told: Told
+
+    name = ""
+
+    @abstractmethod
+    def needs(self, form: str) -> Sequence[Need]:
+        """What has to be there to run files of a format.
+
+        Raises:
+            InputError: this runner runs no such files there.
+            SetupError: it cannot be made here, with the cure.
+        """
+
+    @abstractmethod
+    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
+        """What runs jobs, now that the needs are `there`; `folder` on the device is theirs to write to."""
+
+    @property
+    def build(self) -> str:
+        """What kind of runtime it is, for the record."""
+        libc = self.told.identity.get("libc", "").partition(" ")[0] or "unknown libc"
+        return f"{libc} wheel, {self.platform.folder.name} {self.told.machine}"
+
+    def bring(self, delivery: Delivery, form: str, there: dict[Path, str], listener: Any) -> None:
+        """Have the needs on the device, each once a run; `there` learns where."""
+        for need in self.needs(form):
+            if need.path not in there:
+                there[need.path] = (
+                    delivery.unpack(need.path, listener) if need.unpacked else delivery.deliver({need.path.name: need.path}, listener)[need.path.name]
+                )
+
+
+@dataclass(frozen=True)
+class PythonRunner(Runner):
+    """`targets/common/agent.py`, run by the device's own Python with a site-packages that is sent along."""
+
+    python: str = "python3"
+
+    name = "python"
+
+    def needs(self, form: str) -> Sequence[Need]:
+        assert self.told.python is not None  # runner_for has looked
+        site = site_packages(self.platform, form, self.told.machine, self.told.python)
+        title = self.platform.description.runtimes[form].title
+        return (Need(site, f"{title} and numpy for Python {self.told.python}", True), Need(agent_archive(self.platform), "the agent", False))
+
+    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
+        site, agent = (there[need.path] for need in self.needs(form))
+        return Agent(transport, (self.python, "-I", "-S", agent, folder), lambda job: json.dumps({**job, "site": site}).encode(), folder)
+
+
+@dataclass(frozen=True)
+class NativeRunner(Runner):
+    """`targets/native`, cross-built here; on Android it brings its own C library."""
+
+    name = "native"
+
+    def needs(self, form: str) -> Sequence[Need]:
+        return (Need(native.bundle(self.platform, form, self.told.machine), f"the native runner with {native.TITLES[form]}", True),)
+
+    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
+        (need,) = self.needs(form)
+        bundle = there[need.path]
+        return Agent(transport, tuple(native.argv(bundle, folder)), lambda job: native.encode(job, bundle), folder)
+
+    @property
+    def build(self) -> str:
+        if self.told.android:
+            return f"glibc wheel with its own C library, android {self.told.machine}"
+        return super().build
+
+
+@dataclass(frozen=True)
+class BenchmarkModelRunner(Runner):
+    """The user's own `benchmark_model`."""
+
+    path: Path = Path()
+    sha256: str = ""
+
+    name = "benchmark_model"
+
+    def needs(self, form: str) -> Sequence[Need]:
+        if form != "tflite":
+            raise InputError(f"benchmark_model runs no {form} files: convert to tflite")
+        return (Need(self.path, "benchmark_model, as given", False),)
+
+    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
+        return BenchmarkModelRuns(transport, there[self.path], folder)
+
+    @property
+    def build(self) -> str:
+        return f"benchmark_model {self.sha256[:12]}, {self.platform.folder.name} {self.told.machine}"
+
+
+def runner_for(device: Device, target: Platform, told: Told, asked: str | None = None) -> Runner:
+    """The runner that was asked for, else the device's own choice, else the platform's: native where there is a runtime for it.
+
+    This machine is measured by the Python that edgekit runs with, unless asked otherwise: it is there.
+
+    Raises:
+        InputError: no runner of that name, or it does not run there.
+        DeviceError: it needs a Python that is not there.
+    """
+    name = asked or device.runner or default_name(device, target, told)
+    if name == "native":
+        if told.machine not in native.machines(target):
+            have = ", ".join(native.machines(target)) or "none of this platform"
+            raise InputError(f"there is no native runner for a {target.folder.name} {told.machine} device, only for {have}: use --runner python")
+        return NativeRunner(target, told)
+    if name == "python":
+        if told.android:
+            raise InputError("there is no Python on Android: use --runner native")
+        if told.python is None:
+            raise DeviceError(device.address, f"there is no {device.python}, which the Python agent needs: install it (`{target.description.install_python}`)")
+        return PythonRunner(target, told, device.python)
+    if name == "benchmark_model":
+        if device.benchmark_model is None:
+            raise InputError(f'lab.toml names no benchmark_model for {device.name}: add benchmark_model = {{ path = "…", sha256 = "…" }} to its entry')
+        return BenchmarkModelRunner(target, told, device.benchmark_model.path, device.benchmark_model.sha256)
+    raise InputError(f"there is no runner {name!r}: use one of {', '.join(NAMES)}")
+
+
+def default_name(device: Device, target: Platform, told: Told) -> str:
+    here = device.address == "local:"
+    return "native" if told.android or (not here and told.machine in native.machines(target)) else "python"

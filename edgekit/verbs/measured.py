@@ -1,0 +1,128 @@
+"""Converted variants and a device that is ready in, the same variants with their measurements out, each kept as soon as there is more of it."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from edgekit.decide import violations
+from edgekit.device import Device
+from edgekit.errors import DeviceError, SetupError, Unreachable
+from edgekit.measure import Found, measure
+from edgekit.profile import Profile
+from edgekit.protocol import Protocol, Settings, Subject
+from edgekit.records import Run, Variant
+from edgekit.store_sqlite import Store
+from edgekit.toolchains.jobs import Progress
+from edgekit.workbench import Bench
+
+TAKEN_UP_WITHIN = timedelta(hours=24)
+"""A device is not the same for ever: what was measured longer ago is measured again."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A variant, and what to measure of it; None where there is nothing to be measured."""
+
+    variant: Variant
+    subject: Subject | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All variants in their order, and whether the device was there to the end."""
+
+    variants: tuple[Variant, ...]
+    whole: bool
+
+
+def settings_for(device: Device, given: Settings, threads: int | None, cores: str | None) -> Settings:
+    """What was asked for, else what the lab says of the device, else one thread on all cores."""
+    return replace(given, threads=threads or device.threads or 1, cores_asked=cores or device.cores or "all")
+
+
+def holder(verb: str) -> str:
+    """Who holds a device, for whoever wants it at the same time."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (edgekit {verb}, process {os.getpid()})"
+
+
+def measured(
+    bench: Bench, store: Store, run: Run, plans: Sequence[Plan], profile: Profile | None, protocol: Protocol, settings: Settings, progress: Progress
+) -> Done:
+    """Measure what is planned; what an earlier run of the same files was cut off with is taken over, not measured again."""
+    variants: dict[Key, Variant] = {}
+    whole = True
+
+    def keep(variant: Variant) -> None:
+        judged = replace(variant, violations=violations(variant, profile))
+        store.append(run.id, judged)
+        variants[(variant.recipe, variant.format)] = judged
+
+    earlier = taken_up(store, run, bench, protocol, settings)
+    subjects: list[Subject] = []
+    for plan in plans:
+        variant = plan.variant
+        before = earlier.get(plan.subject.sha256) if plan.subject else None
+        if before is not None and before.measurement is not None:
+            keep(replace(variant, measurement=before.measurement))
+        elif plan.subject is not None:
+            variants[(variant.recipe, variant.format)] = variant
+            subjects.append(plan.subject)
+        else:
+            keep(variant)
+    for subject, found in measure(bench, subjects, protocol, settings, progress):
+        key = (subject.recipe, subject.format)
+        whole = whole and not lost(found)
+        keep(outcome(variants[key], found))
+    return Done(tuple(variants[(plan.variant.recipe, plan.variant.format)] for plan in plans), whole)
+
+
+def lost(found: Found) -> bool:
+    """Whether the connection was lost, so that the rest can still be measured when it is back."""
+    if isinstance(found, Exception):
+        return isinstance(found, Unreachable)
+    return any("lost with its connection" in note for note in found.notes[:1])
+
+
+def outcome(variant: Variant, found: Found) -> Variant:
+    """The variant with what was found: its measurement, or `failed` with what went wrong on the device."""
+    if isinstance(found, DeviceError | SetupError):  # a runtime that there is none of for this device costs its format only
+        return replace(variant, status="failed", error=str(found))
+    if isinstance(found, Exception):
+        raise found
+    if found.latency is None:
+        return replace(variant, status="failed", error=found.notes[0] if found.notes else "no latency", measurement=found)
+    return replace(variant, status="ok", error=None, measurement=found)
+
+
+def taken_up(store: Store, run: Run, bench: Bench, protocol: Protocol, settings: Settings) -> Mapping[str, Variant]:
+    """By the file's digest, what the last run measured to its end before it was cut off: same model, device, protocol and settings."""
+    since = datetime.now(UTC) - TAKEN_UP_WITHIN
+    earlier = store.cut_off(run.model_sha256, run.device_address, f"{since:%Y-%m-%dT%H:%M:%SZ}", before=run.id)
+    if earlier is None:
+        return {}
+    note = f"measured in run {earlier.id}, which was cut off"
+    same: Callable[[Variant], bool] = lambda variant: comparable(variant, bench, protocol, settings)  # noqa: E731
+    found = {}
+    for variant in filter(same, earlier.variants):
+        assert variant.artifact is not None
+        assert variant.measurement is not None
+        notes = variant.measurement.notes if note in variant.measurement.notes else (*variant.measurement.notes, note)
+        found[variant.artifact.sha256] = replace(variant, measurement=replace(variant.measurement, notes=notes))
+    return found
+
+
+def comparable(variant: Variant, bench: Bench, protocol: Protocol, settings: Settings) -> bool:
+    """Whether a variant was measured to its end as it would be now."""
+    taken = variant.measurement
+    if variant.status != "ok" or variant.artifact is None or taken is None or taken.latency is None or not taken.complete:
+        return False
+    held = taken.conditions
+    there = (protocol.name, held.device, held.runner, held.runtime_build, held.threads, held.cores_asked)
+    return there == (taken.protocol, dict(bench.told.identity), bench.runner.name, bench.runner.build, settings.threads, settings.cores_asked)

@@ -1,0 +1,142 @@
+"""An open way to a device in, a device that is ready to measure out: locked for this run, with what files need there in place.
+
+with Bench.open(transport, device, holder="ml@laptop, deploy") as bench:  # one connection, one delivery, one lock for a whole run
+    told = bench.run("latency", bench.prepare(subject, settings, progress), protocol, progress)
+
+What a run changes on the device (its lock, the screen, a governor) is held by processes there that undo it when they are told to,
+or when the connection or this machine is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from edgekit.agent import Progress, Runs, Told
+from edgekit.ask import ask, ask_state
+from edgekit.conditions import Told as DeviceTold
+from edgekit.conditions import pick_cores
+from edgekit.deliver import Delivery
+from edgekit.device import Device
+from edgekit.errors import DeviceError, InputError
+from edgekit.files import sha256_tree
+from edgekit.lock import lock
+from edgekit.protocol import Protocol, Settings, Subject
+from edgekit.runners import Runner, runner_for
+from edgekit.runtime import Platform, platform_of
+from edgekit.settings import awake, governor
+from edgekit.transport import Transport
+
+
+@dataclass
+class Bench:
+    """A device that is ready to measure: what it said of itself, and what has been put there."""
+
+    transport: Transport
+    platform: Platform
+    told: DeviceTold
+    delivery: Delivery
+    runner: Runner
+    folder: str
+    held: contextlib.ExitStack
+    there: dict[Path, str] = field(default_factory=dict)
+    agent_s: float = 0.0
+    """Seconds that agents ran, all in all: what a run spends beyond them and waiting is overhead."""
+    waited_s: float = 0.0
+    """Seconds that the device was left alone to cool down."""
+
+    @classmethod
+    def open(cls, transport: Transport, device: Device, settings: Settings = Settings(), *, holder: str) -> Self:  # noqa: B008 (frozen)
+        """Ask a device what it is, take it for this run, and make it ready.
+
+        Raises:
+            DeviceError: it does not answer, is in use by another edgekit, or lacks what the runner needs.
+            InputError: the runner or the settings do not fit it.
+        """
+        platform = platform_of(transport)
+        told = ask(transport, platform, device.python)
+        runner = runner_for(device, platform, told, settings.runner)
+        delivery = Delivery.open(transport)
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(lock(transport, delivery.root, holder))
+            if told.android:
+                undo.enter_context(awake(transport, told))
+            if settings.governor:
+                undo.enter_context(governor(transport, told, settings.governor))
+            return cls(transport, platform, told, delivery, runner, delivery.workdir(), undo.pop_all())
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the device's processor is emulated."""
+        return self.told.emulated
+
+    @property
+    def pushed_bytes(self) -> int:
+        """What was really sent to the device so far."""
+        return self.delivery.pushed_bytes
+
+    def state(self) -> dict[str, str]:
+        """How the device is now, in its own words."""
+        return ask_state(self.transport, self.platform)
+
+    def prepare(self, subject: Subject, settings: Settings, progress: Progress) -> dict[str, Any]:
+        """Have all that a job needs on the device; the job's description.
+
+        Raises:
+            InputError: the file is not the one that was meant, or the runner does not run its format.
+            SetupError: the runtime for the device cannot be made here.
+            DeviceError: the connection, the device's disk.
+        """
+        progress("preparing the runtime", None)
+        listener: Callable[[str, int, int], None] = lambda name, sent, total: progress(f"sending {name}", sent / max(total, 1))  # noqa: E731
+        self.runner.bring(self.delivery, subject.format, self.there, listener)
+        inputs = [subject.samples / f"{i}.npy" for i in range(len(subject.inputs))]
+        missing = {path.name: path for path in inputs if path not in self.there}
+        model = f"model{subject.path.suffix}"
+        delivered = self.delivery.deliver({**missing, model: subject.path}, listener)
+        self.there.update({path: delivered[name] for name, path in missing.items()})
+        there = sha256_tree(subject.path) if subject.path.is_dir() else delivered[model]  # the device's store is addressed by content, folders as archives
+        if subject.sha256 not in there:
+            raise InputError(f"{subject.path} has changed since it was made (its SHA-256 was {subject.sha256[:12]}…): convert the model again")
+        job = {
+            "artifact": delivered[model],
+            "format": subject.format,
+            "inputs": [self.there[path] for path in inputs],
+            "inputs_spec": [asdict(spec) for spec in subject.inputs],
+            "outputs_spec": [asdict(spec) for spec in subject.outputs],
+            "threads": settings.threads,
+            "delegate": settings.delegate,
+            "cores": list(self.cores(settings)) if settings.cores_asked != "all" else None,
+        }
+        return {key: value for key, value in job.items() if value is not None}
+
+    def cores(self, settings: Settings) -> Sequence[int]:
+        """The processors that the settings mean on this device."""
+        return pick_cores(self.told, settings.cores_asked)
+
+    def runs(self, form: str) -> Runs:
+        """What runs jobs on files of a format that have been prepared."""
+        return self.runner.start(self.transport, self.there, form, f"{self.folder}/job")
+
+    def run(self, mode: str, job: Mapping[str, Any], protocol: Protocol, progress: Progress) -> Told:
+        """Run a job; the time counts as the device's own."""
+        started = time.monotonic()
+        try:
+            return self.runs(job["format"]).run({**job, "mode": mode, "protocol": asdict(protocol)}, deadline_s=protocol.deadline_s, progress=progress)
+        finally:
+            self.agent_s += time.monotonic() - started
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Remove the jobs' folder and let the device go; one that can no longer be reached does both by itself."""
+        with contextlib.suppress(DeviceError):
+            self.delivery.remove()
+        with contextlib.suppress(DeviceError):
+            self.held.close()
