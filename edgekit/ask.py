@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgekit.conditions import NotToldError, Told, read_state, read_told
 from edgekit.errors import AgentError
+from edgekit.places import shipped
 from edgekit.runtime import Platform
 from edgekit.transport import Transport
 
@@ -39,7 +40,7 @@ def ask_state(transport: Transport, platform: Platform) -> dict[str, str]:
 
 def question(transport: Transport, platform: Platform, python: str, part: str) -> str:
     """The frames of a device's answer: `part` is `all` or `state`."""
-    script = (platform.folder / "conditions.sh").read_bytes()
+    script = b"".join((folder / "conditions.sh").read_bytes() for folder in (shipped("targets") / "common", platform.folder))
     return transport.run(["sh", "-s", "--", python, part], stdin=script, timeout_s=TELL_S, check=False).stdout
 
 

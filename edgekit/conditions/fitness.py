@@ -32,7 +32,7 @@ def throttled(state: Mapping[str, str]) -> str | None:
     """That it is slowed down now, by its own account."""
     held = vcgencmd.throttling(state.get("vcgencmd get_throttled", ""))
     if held and held.now:
-        return f"its firmware reports {", ".join(held.now)}"
+        return f"its firmware reports {', '.join(held.now)}"
     limit = speed_limit(state)
     if limit is not None and limit < 100:
         return f"held to {limit} % of its speed"
@@ -83,7 +83,7 @@ def throttled_between(before: Mapping[str, str], after: Mapping[str, str], cores
     earlier, later = (vcgencmd.throttling(state.get("vcgencmd get_throttled", "")) for state in (before, after))
     new = [word for word in later.since_boot if word not in earlier.since_boot] if earlier and later else []
     if new:
-        return f"its firmware reports {", ".join(new)} meanwhile"
+        return f"its firmware reports {', '.join(new)} meanwhile"
     was_status, now_status = (thermal.status if thermal else None for thermal in map(android_thermal, (before, after)))
     if was_status is not None and now_status is not None and now_status > was_status:
         return f"its thermal status rose to {thermalservice.STATUSES[now_status]}"

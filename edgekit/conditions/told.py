@@ -13,7 +13,7 @@ from edgekit.facts import cpu_list, df, getprop, power
 from edgekit.facts.number import decimal, integer
 
 IDENTITY = ("hostname", "model", "product", "processor", "machine", "bits", "cores", "memory_kb", "kernel", "os", "libc", "python", "emulation")
-QUESTION = {"getprop", "present_cores", "allowed_cores", "root", "root_writable", "df", "time_s", "uptime_s", "boot_id"}
+QUESTION = {"getprop", "present_cores", "allowed_cores", "root", "root_writable", "df", "uid", "time_s", "uptime_s", "boot_id"}
 """Frames that are read once, and are no part of the state."""
 
 
@@ -42,6 +42,8 @@ class Told:
     boot_id: str | None = None
     root: str = ""
     """That folder."""
+    uid: int | None = None
+    """Of the user that edgekit is there."""
 
     @property
     def emulated(self) -> bool:
@@ -105,6 +107,7 @@ def read_told(text: str) -> Told:
         uptime_s=decimal(told.get("uptime_s", "").partition(" ")[0], 0, 1e11),
         boot_id=boot_id if re.fullmatch(r"[0-9a-f-]{36}", boot_id) else None,
         root=told.get("root", ""),
+        uid=integer(told.get("uid"), 0, 1 << 32),
     )
 
 

@@ -1,50 +1,9 @@
-# Nothing in, what this device is and how it is out, in its own words, to be read on the host (edgekit/conditions.py).
+# Nothing in, what this device is and how it is out, in its own words, to be read on the host (edgekit/conditions/told.py).
 #
-#     sh -s -- PYTHON all|state < conditions.sh
+#     cat common/conditions.sh linux/conditions.sh | sh -s -- PYTHON all|state
 #
 # Prints `key<TAB>value`; further lines of a long value begin with a TAB. What the device does not tell is left out, and the last line is
-# `end<TAB>ok`. Nothing is changed here, and nothing asks for rights. For any POSIX shell. A process takes 20 ms to start on a small board and
-# a hundred times that under emulation, so files are read by the shell itself.
-tab='	'
-if [ -n "${KSH_VERSION-}" ]; then
-    line() { print -r -- "$1"; }
-else
-    line() { printf '%s\n' "$1"; }
-fi
-
-tell() { [ -z "$2" ] || line "$1$tab$2"; }
-
-# The first line of a file as $word, empty where it cannot be read. A file that does not end with a newline fails `read`, and is read.
-word() {
-    word=
-    [ ! -r "$1" ] || read -r word < "$1" || :
-}
-
-fact() {
-    word "$2"
-    tell "$1" "$word"
-}
-
-# What a command prints, as one frame. It must not read this script, which is on stdin.
-command_frame() {
-    key=$1
-    shift
-    answer=$("$@" < /dev/null)
-    [ -n "$answer" ] || return 0
-    while :; do
-        case $answer in
-        *"
-"*) ;;
-        *) break ;;
-        esac
-        key="$key$tab${answer%%"
-"*}
-"
-        answer=${answer#*"
-"}
-    done
-    line "$key$tab$answer"
-}
+# `end<TAB>ok`. Nothing is changed here, and nothing asks for rights.
 
 identity() {
     fact hostname /proc/sys/kernel/hostname
@@ -66,36 +25,25 @@ identity() {
     ?ELF"$(printf '\002')"*) tell bits 64 ;;
     esac
     fact present_cores /sys/devices/system/cpu/present
-    memory MemTotal memory_kb
+    memory MemTotal:memory_kb
     fact kernel /proc/sys/kernel/osrelease
     [ ! -r /etc/os-release ] || while IFS='=' read -r name value; do
         [ "$name" != PRETTY_NAME ] || { value=${value#[\"\']}; tell os "${value%[\"\']}"; break; }
     done < /etc/os-release
     libc
-    [ -z "$1" ] || ! command -v "$1" > /dev/null || tell python "$("$1" -I -S -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' < /dev/null)"
     emulation
     tell emulation "$emulation"
-}
-
-# The processor's name as the kernel has it, or, on Arm, its maker's and its parts' numbers.
-processor() {
-    processor= maker= parts=
-    [ -r /proc/cpuinfo ] || return 0
-    while IFS=':' read -r name value; do
-        case $name in
-        'model name'*) processor=${value# } && return ;;
-        'CPU implementer'*) maker=${value# } ;;
-        'CPU part'*) case $parts in *"$value"*) ;; *) parts=$parts$value ;; esac ;;
-        esac
-    done < /proc/cpuinfo
-    [ -z "$parts" ] || processor="implementer $maker part$parts"
 }
 
 libc() {
     version=$(getconf GNU_LIBC_VERSION < /dev/null)
     [ -n "$version" ] || for loader in /lib/ld-linux*.so.* /lib64/ld-linux*.so.* /lib/*/ld-linux*.so.*; do
-        [ ! -x "$loader" ] || { version=$("$loader" --version < /dev/null); version="glibc ${version##*release version }"; version=${version%%.
-*}; break; }
+        [ -x "$loader" ] || continue
+        version=$("$loader" --version < /dev/null)
+        version="glibc ${version##*release version }"
+        version=${version%%.
+*}
+        break
     done
     case $version in
     glibc\ [0-9]*) tell libc "$version" ;;
@@ -141,38 +89,9 @@ family() {
     esac
 }
 
-# A field of /proc/meminfo, in kB.
-memory() {
-    [ ! -r /proc/meminfo ] || while read -r name value _; do
-        [ "$name" != "$1:" ] || { tell "$2" "$value"; break; }
-    done < /proc/meminfo
-}
-
 state() {
-    for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
-        for name in scaling_governor scaling_cur_freq scaling_max_freq cpuinfo_max_freq; do
-            fact "${cpu##*/}/$name" "$cpu/cpufreq/$name"
-        done
-        fact "${cpu##*/}/cpu_capacity" "$cpu/cpu_capacity"
-        fact "${cpu##*/}/core_throttle_count" "$cpu/thermal_throttle/core_throttle_count"
-    done
-    for zone in /sys/class/thermal/thermal_zone*; do
-        word "$zone/type"
-        fact "${zone##*/}/$word" "$zone/temp"
-        for trip in "$zone"/trip_point_*_type; do
-            word "$trip"
-            point=${trip##*/trip_point_}
-            fact "trip_point/${zone##*thermal_zone}/${point%_type}/$word" "${trip%_type}_temp"
-        done
-    done
-    for device in /sys/class/thermal/cooling_device*; do
-        word "$device/max_state"
-        most=$word
-        word "$device/cur_state"
-        now=$word
-        word "$device/type"
-        [ -z "$now" ] || tell "${device##*/}/$word" "$now of $most"
-    done
+    cpus
+    zones
     for battery in /sys/class/power_supply/*; do
         word "$battery/type"
         [ "$word" = Battery ] || continue
@@ -182,9 +101,7 @@ state() {
     done
     raspberry
     fact loadavg /proc/loadavg
-    memory MemAvailable available_kb
-    memory SwapTotal swap_total_kb
-    memory SwapFree swap_free_kb
+    memory MemAvailable:available_kb SwapTotal:swap_total_kb SwapFree:swap_free_kb
     limits
 }
 
@@ -203,9 +120,8 @@ raspberry() {
 
 # What the control group (version 2) or one above it allows: the nearest limit of each kind.
 limits() {
-    [ -r /proc/self/cgroup ] || return 0
-    read -r group < /proc/self/cgroup
-    case $group in 0::/?*) group=/sys/fs/cgroup${group#0::} ;; *) return 0 ;; esac
+    word /proc/self/cgroup
+    case $word in 0::/?*) group=/sys/fs/cgroup${word#0::} ;; *) return 0 ;; esac
     for name in memory.max memory.high cpu.max; do
         folder=$group
         while [ "$folder" != /sys/fs/cgroup ] && [ -n "$folder" ]; do
@@ -216,27 +132,12 @@ limits() {
     done
 }
 
-# Room and rights in edgekit's folder, or where it would be made.
-root() {
-    root=${EDGEKIT_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/edgekit}
-    while [ -n "$root" ] && [ ! -d "$root" ]; do
-        case $root in */*) root=${root%/*} ;; *) root=. ;; esac
-    done
-    tell root "${root:-/}"
-    [ ! -w "${root:-/}" ] || tell root_writable yes
-    command_frame df df -Pk "${root:-/}"
-}
-
 main() {
     if [ "$2" = all ]; then
-        identity "$1"
-        root
-        [ ! -r /proc/self/status ] || while read -r name value; do
-            [ "$name" != Cpus_allowed_list: ] || { tell cores "$value"; break; }
-        done < /proc/self/status
-        tell time_s "$(date +%s)"
-        fact uptime_s /proc/uptime
-        fact boot_id /proc/sys/kernel/random/boot_id
+        identity
+        python_version "$1"
+        room "${EDGEKIT_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/edgekit}"
+        session
     fi
     state
     line "end${tab}ok"
