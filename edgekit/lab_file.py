@@ -27,7 +27,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from edgekit.errors import InputError
-from edgekit.files import written_aside
+from edgekit.files import require_place, written_aside
 from edgekit.nearest import unknown
 from edgekit.places import data_dir
 from edgekit.profile import Profile, Written, find, first_fault, load, profiles
@@ -167,18 +167,27 @@ def entry_text(name: str, address: str, profile: str | None) -> str:
     return "[[device]]\n" + "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in pairs.items() if value is not None)
 
 
-def append(path: Path, name: str, address: str, profile: str | None) -> None:
-    """Write one device more at the end of a lab file, which is made if need be; what stands in it stays as it is.
+def refuse_taken(name: str, address: str) -> None:
+    """See that no lab file has a device of that name or at that address.
 
     Raises:
-        InputError: the file is not valid, or the name or the address is taken, in this file or in another.
-        SetupError: it cannot be written.
+        InputError: one has.
     """
     for device in lab():
         if device.name == name:
             raise InputError(f"there is a device '{name}' already ({device.address}): give another name, as in `edgekit lab add NAME --target {address}`")
         if device.address == address:
             raise InputError(f"{address} is in the lab already, as '{device.name}': use that name, or change its entry by hand")
+
+
+def append(path: Path, name: str, address: str, profile: str | None) -> None:
+    """Write one device more at the end of a lab file, which is made if need be; what stands in it stays as it is.
+
+    Raises:
+        InputError: the file is not valid or has no room for more, or the name or the address is taken, in this file or in another.
+        SetupError: it cannot be written.
+    """
+    refuse_taken(name, address)
     final = path.resolve()  # a link stays a link
     before = final.read_bytes() if final.is_file() else b""
     gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
@@ -188,6 +197,7 @@ def append(path: Path, name: str, address: str, profile: str | None) -> None:
         entries(path, after)
     except InputError as exc:
         raise InputError(f"nothing can be appended to {path}, so write this into it by hand: {text.strip()!r} ({exc})") from exc
+    require_place(final.parent)
     with written_aside(final) as aside:
         aside.write_bytes(after)
         if before:

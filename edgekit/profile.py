@@ -194,12 +194,20 @@ def load(name: str) -> Profile:
     return found
 
 
+def platform_told(identity: Mapping[str, str]) -> Platform:
+    """The platform that an identity is of."""
+    if any(key.startswith("android_") for key in identity):
+        return "android"
+    return "macos" if identity.get("os", "").startswith("macOS") else "linux"
+
+
 def match_profile(identity: Mapping[str, str]) -> Profile | None:
-    """The profile whose rules a device fulfils by what it tells; of several, the one with the most rules.
+    """The profile of a device's platform whose rules it fulfils by what it tells; of several, the one with the most rules.
 
     Args:
         identity: as `Told.identity`; rules are about `model`, `product`, `machine` (`uname -m`), `bits`, `memory_kb` (MemTotal),
             `android_model` and `android_soc`, and a rule about a key that is missing does not hold.
     """
-    fitting = [profile for profile in profiles() if profile.match.holds(identity)]
+    told = platform_told(identity)  # an arch alone does not tell a phone or a Mac from a Linux computer
+    fitting = [profile for profile in profiles() if profile.platform == told and profile.match.holds(identity)]
     return max(fitting, key=lambda profile: profile.match.rules, default=None)

@@ -244,6 +244,8 @@ def test_what_a_device_tells_picks_its_profile() -> None:
     assert match_profile(board | {"memory_kb": "16000000"}) is None
     assert match_profile(board | {"bits": "32"}) is None
     assert match_profile({"machine": "riscv64"}) is None
+    assert match_profile({"machine": "x86_64", "android_model": "sdk_gphone64_x86_64", "android_soc": "ranchu"}) is None
+    assert match_profile({"machine": "x86_64", "os": "macOS 14.5 (23F79)"}) is None
 
 
 def test_of_two_profiles_that_match_the_one_with_more_rules_wins() -> None:

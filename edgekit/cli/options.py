@@ -15,6 +15,8 @@ from edgekit.write.format import Format, format_named, formats
 MODEL = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+TARGET = "A device of lab.toml, an attached device's serial, a profile (pixel7), or an address: local, ssh:user@host[:port], adb:SERIAL."
+target_option = click.option("--target", required=True, metavar="NAME", help=TARGET)
 shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help="Fix the shape of an input; repeatable.")
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
 recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w8d w8a8; repeatable or separated by commas.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import click
+from rich.text import Text
 
 from edgekit.cli.say import Column, as_json, out, print_json, print_table
 from edgekit.verbs.targets import Target, targets
@@ -25,19 +26,19 @@ def command(json_wanted: bool) -> None:
         return
     of_kind = {kind: [target for target in found.targets if target.kind == kind] for kind in ("device", "attached", "profile")}
     columns = [Column("device"), Column("address"), Column("profile", drop=1), Column("what it is", drop=2)]
-    print_table(columns, [[t.name, t.address or "", t.profile or "—", t.title] for t in of_kind["device"]])
+    print_table(columns, cells([t.name, t.address or "", t.profile or "—", t.title] for t in of_kind["device"]))
     if of_kind["attached"]:
         out.print()
         columns = [Column("attached"), Column("state"), Column("what it is"), Column("profile", drop=1)]
-        print_table(columns, [[t.name, "ready" if t.state == "device" else t.state or "", t.title or "—", t.profile or "—"] for t in of_kind["attached"]])
+        print_table(columns, cells([t.name, "ready" if t.state == "device" else t.state or "", t.title or "—", t.profile or "—"] for t in of_kind["attached"]))
     for target in found.targets:
         if target.cure:
-            out.print(f"{target.name}: {target.cure}", style="yellow", markup=False, soft_wrap=True)
+            say(f"{target.name}: {target.cure}", "yellow")
     if found.adb:
-        out.print(f"attached devices are not listed: {found.adb}", style="dim", markup=False, soft_wrap=True)
+        say(f"attached devices are not listed: {found.adb}", "dim")
     out.print()
     columns = [Column("profile"), Column("tested"), Column("what it is", drop=1)]
-    print_table(columns, [[t.name, "untested on hardware" if t.untested else "yes", t.title] for t in of_kind["profile"]])
+    print_table(columns, cells([t.name, "untested on hardware" if t.untested else "yes", t.title] for t in of_kind["profile"]))
     say_why(found.targets)
 
 
@@ -48,4 +49,14 @@ def say_why(found: Sequence[Target]) -> None:
         if target.untested and target.profile:
             reasons.setdefault(target.untested, []).append(target.profile)
     for reason, names in reasons.items():
-        out.print(f"{', '.join(dict.fromkeys(names))}: {reason}", style="dim", markup=False, soft_wrap=True)
+        say(f"{', '.join(dict.fromkeys(names))}: {reason}", "dim")
+
+
+def cells(rows: Iterable[Sequence[str]]) -> list[list[Text]]:
+    """Words as they are: what a device says may look like rich's own markup or emoji."""
+    return [[Text(word) for word in row] for row in rows]
+
+
+def say(words: str, style: str) -> None:
+    """One line, however long."""
+    out.print(Text(words, style=style), soft_wrap=True)

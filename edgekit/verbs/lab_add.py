@@ -1,0 +1,59 @@
+"""A device and what it told of itself in, its entry in a lab file out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.conditions import Told
+from edgekit.errors import InputError
+from edgekit.lab_file import append, entry_text, lab, place_for_new, refuse_taken
+from edgekit.profile import Profile, load, match_profile
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One device that is to be written into a lab file."""
+
+    name: str
+    address: str
+    profile: Profile | None
+    path: Path
+    """The lab file."""
+
+    @property
+    def toml(self) -> str:
+        """The `[[device]]` that is appended."""
+        return entry_text(self.name, self.address, self.profile.name if self.profile else None)
+
+    def write(self) -> None:
+        """Append it to the lab file; see `edgekit.lab_file.append`."""
+        append(self.path, self.name, self.address, self.profile.name if self.profile else None)
+
+
+def prepare(address: str, told: Told, *, name: str | None = None, profile: str | None = None) -> Addition:
+    """What to write for a device at `address`; nothing is written yet.
+
+    Args:
+        name: None makes one of what the device calls itself.
+        profile: None takes the one that it matches.
+
+    Raises:
+        InputError: the name or the address is taken, there is no such profile, or the device has no name.
+    """
+    chosen = name or name_of(told.identity)
+    if not chosen:
+        raise InputError(f"the device at {address} has no name: give one, as in `edgekit lab add my-device --target {address}`")
+    refuse_taken(chosen, address)
+    return Addition(chosen, address, load(profile) if profile else match_profile(told.identity), place_for_new())
+
+
+def name_of(identity: Mapping[str, str]) -> str:
+    """A phone's model or a computer's host name, as one plain word; with a number behind it where that is taken."""
+    word = identity.get("android_model") or identity.get("hostname", "").partition(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+    taken = {device.name for device in lab()}
+    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
