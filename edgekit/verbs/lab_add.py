@@ -43,6 +43,8 @@ def prepare(address: str, told: Told, *, name: str | None = None, profile: str |
     Raises:
         InputError: the name or the address is taken, there is no such profile, or the device has no name.
     """
+    if address == "local:":
+        raise InputError("this machine needs no entry: it is --target local")
     chosen = name or name_of(told.identity)
     if not chosen:
         raise InputError(f"the device at {address} has no name: give one, as in `edgekit lab add my-device --target {address}`")
