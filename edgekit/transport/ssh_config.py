@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import InputError
+from edgekit.places import data_dir
 
 if TYPE_CHECKING:
     import paramiko
@@ -25,6 +26,7 @@ DEFAULT_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
+VIRTUAL_PI = "edgekit-virtual-pi"
 HOP_LIMIT = 8
 INCLUDE_LIMIT = 16
 DESTINATION = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<ipv6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^:@\s/-][^:@\s/]*))(?::(?P<port>\d{1,5}))?/?")
@@ -98,7 +100,9 @@ def lookup(alias: str, user: str | None, port: str | None) -> paramiko.SSHConfig
     said = [*([f"User {user}"] if user else []), *([f"Port {port}"] if port else [])]
     named = os.environ.get("EDGEKIT_SSH_CONFIG")
     files = [Path(named)] if named else [Path("~/.ssh/config").expanduser(), SYSTEM_CONFIG]
-    if named and not files[0].is_file():
+    if alias == VIRTUAL_PI:
+        files = [virtual_config()]
+    elif named and not files[0].is_file():
         raise InputError(f"EDGEKIT_SSH_CONFIG names {named}, which is not a file: correct or unset it")
     for file in files:
         said += ["Host *", *lines(file, INCLUDE_LIMIT)]
@@ -106,6 +110,11 @@ def lookup(alias: str, user: str | None, port: str | None) -> paramiko.SSHConfig
         return paramiko.SSHConfig.from_text("\n".join(said)).lookup(alias)
     except (paramiko.ConfigParseError, paramiko.CouldNotCanonicalize, ImportError, KeyError) as exc:
         raise InputError(f"the SSH configuration ({files[0]}) cannot be used for {alias}: {exc}; `ssh -G {alias}` shows what OpenSSH makes of it") from exc
+
+
+def virtual_config() -> Path:
+    """The configuration that leads to VIRTUAL_PI; it is there while the virtual lab is up (edgekit/lab/virtual.py)."""
+    return data_dir() / "virtual" / "ssh_config"
 
 
 def lines(file: Path, depth: int) -> Iterator[str]:

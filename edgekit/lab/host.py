@@ -1,0 +1,56 @@
+"""This machine in, whether virtual devices can run on it out: rights, kernel and a way to let it know qemu."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+
+from edgekit.errors import SetupError
+from edgekit.places import cache_dir
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+OWN_BINFMT_SINCE = (6, 7)
+"""The first Linux in which a user namespace may have a binfmt_misc of its own (kernelnewbies.org/Linux_6.7)."""
+
+
+def require_host() -> None:
+    """Refuse a machine on which virtual devices cannot run, before anything is fetched.
+
+    Raises:
+        SetupError: not Linux on x86-64, not root, or the kernel has no way to run foreign programs.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise SetupError("virtual devices need Linux on x86-64: use such a machine, or a real device")
+    if os.geteuid() != 0:
+        raise SetupError("virtual devices need root, for namespaces and mounts of their own: repeat the command as root")
+    if re.search("[:,]", str(cache_dir())):
+        raise SetupError(f"the folder {cache_dir()} has a colon or a comma in its name, which mounts take for a separator: name another in EDGEKIT_CACHE_DIR")
+    if kernel() < OWN_BINFMT_SINCE and not registered():
+        raise SetupError(
+            f"Linux {platform.release()} knows no private binfmt_misc (6.7 has it), and no qemu-aarch64 is registered with flag F on this machine: "
+            "install qemu-user-static"
+        )
+
+
+def binfmt_line(qemu: Path) -> str:
+    """What makes binfmt_misc run arm64 programs by `qemu`, Debian's unpacked package; "" where the host's own registration has to do."""
+    if kernel() < OWN_BINFMT_SINCE:
+        return ""
+    line = (qemu / "usr/share/qemu/binfmt.d/qemu-aarch64.conf").read_text().strip()
+    magic, interpreter, flags = line.rsplit(":", 2)
+    return f"{magic}:{qemu}{interpreter}:{flags}"
+
+
+def kernel() -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def registered() -> bool:
+    """Whether the host runs arm64 programs in any root (flag F: the emulator was opened when it was registered)."""
+    file = BINFMT / "qemu-aarch64"
+    text = file.read_text() if file.is_file() else ""
+    return text.startswith("enabled") and re.search(r"(?m)^flags: \w*F", text) is not None
