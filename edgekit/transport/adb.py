@@ -90,6 +90,8 @@ class AdbTransport(StreamTransport):
         assert client.stdout is not None
         self.guard = Guard(sender(client.stdin), receiver(client.stdout))
         try:
+            with contextlib.suppress(BrokenPipeError):
+                self.guard.tell("hello")
             wait_ready(self.guard.receive, deadline)
         except TimeoutError as exc:
             raise timed_out(self.address, ["sh"], "starting a shell", timeout_s) from exc
@@ -166,9 +168,12 @@ class AdbTransport(StreamTransport):
         """Start a client and stay with it to the command's end; returns the command's code."""
         assert self.guard is not None
         client = self.client(command)
+        assert client.stdin is not None
         assert client.stdout is not None
         process = None
         try:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already, and will be heard to say why
+                sender(client.stdin)(b"hello\n")
             try:
                 process, rest = wait_ready(receiver(client.stdout), deadline)
             except EOFError as exc:

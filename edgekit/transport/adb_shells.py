@@ -22,12 +22,13 @@ COMMAND_LIMIT_BYTES = 60_000  # adb's server takes 65535 bytes for the name of a
 FIRST_COMMAND_LIMIT_BYTES = 3_500  # of the first shell protocol, with its messages of 4096 bytes
 ENDED = "edgekit-ended"
 
-# Files are for their owner alone: on a phone adb's shell makes them for everybody.
-LAUNCH = r"""umask 077; mark=$1; shift; printf "\nedgekit-ready %s\n" "$$"; read -r go || exit 143
+# The first line comes at once: until the client says something, adb's server holds back what the device says, for the 40 ms of a delayed
+# acknowledgement. Files are for their owner alone: on a phone adb's shell makes them for everybody.
+LAUNCH = r"""umask 077; mark=$1; shift; printf "\nedgekit-ready %s\n" "$$"; read -r hello && read -r go || exit 143
 (exec "$@"); code=$?; printf "edgekit-ended %s %s\n" "$mark" "$code" >&2; exit "$code" """
 # $2 is where stdin is read from, $3 where stderr is kept.
 FIRST_LAUNCH = r"""umask 077; mark=$1 in=$2 err=$3; shift 3; printf "\nedgekit-ready %s\n" "$$"
-(exec "$@") <"$in" 2>"$err"; code=$?; printf "edgekit-ended %s %s\n" "$mark" "$code"; cat <"$err"; rm -f -- "$err" """
+(exec "$@") <"$in" 2>"$err"; code=$?; printf "edgekit-ended %s %s\n" "$mark" "$code"; cat <"$err" """
 # The client of the first protocol outlives its stdin. When edgekit is gone these lines end it, as nobody reads them.
 BEAT = r"""(trap "" HUP PIPE; while sleep 3; do echo || exit; done 2>/dev/null) &
 """

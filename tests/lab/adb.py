@@ -131,7 +131,12 @@ def genuine(server: AdbServer) -> Iterator[Device]:
     except SetupError as exc:
         pytest.skip(str(exc)) if os.environ.get("CI") != "true" else pytest.fail(str(exc))
     libraries = files / "usr/lib/x86_64-linux-gnu"
-    daemon = [str(libraries / "ld-linux-x86-64.so.2"), "--library-path", f"{libraries}:{libraries / 'android'}", str(files / "usr/lib/android-sdk/platform-tools/adbd")]
+    daemon = [
+        str(libraries / "ld-linux-x86-64.so.2"),
+        "--library-path",
+        f"{libraries}:{libraries / 'android'}",
+        str(files / "usr/lib/android-sdk/platform-tools/adbd"),
+    ]
     with tempfile.TemporaryDirectory(prefix="edgekit-adbd-") as scratch, socket.create_server(("127.0.0.1", 0)) as listening:
         folder = Path(scratch, "data")
         folder.mkdir()
