@@ -48,12 +48,14 @@ def tell(progress: Progress, one: Toolchain, text: str) -> None:
 def install_all(wanted: Sequence[Toolchain]) -> None:
     """Install what is missing, saying so."""
     for one in wanted:
-        if one.installed:
+        if one.installed and not one.lacks:
             err.print(f"{one.name}: already installed")
             continue
         with working(f"{one.name}: installing") as progress:
             install(one, partial(tell, progress, one))
         err.print(f"[green]{one.name}: installed[/green]")
+        if one.lacks:
+            err.print(f"[yellow]{one.name}: {one.lacks}[/yellow]")
 
 
 @dataclass(frozen=True, slots=True)

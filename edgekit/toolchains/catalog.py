@@ -66,6 +66,12 @@ class Toolchain:
         return self.marker.exists()
 
     @property
+    def lacks(self) -> str:
+        """What the toolchain's own step after the installation could not get, in a sentence; "" where it has all. Installing again tries again."""
+        note = self.folder / ".lacks"
+        return note.read_text() if note.exists() else ""
+
+    @property
     def size_bytes(self) -> int:
         """As measured after the installation, else as measured where the lock was made."""
         return int(self.marker.read_text()) if self.installed else self.description.size_bytes

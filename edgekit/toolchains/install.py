@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgekit.errors import SetupError
 from edgekit.files import disk_errors, size_bytes, write_text
-from edgekit.toolchains.catalog import Toolchain
+from edgekit.toolchains.catalog import HERE, Toolchain
 
 DEADLINE_S = 3600
 MINOR_VERSIONS = ("3.13", "3.12", "3.11")
@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 
 
 def install(toolchain: Toolchain, progress: Progress) -> None:
-    """Make the toolchain's environment, or return at once if it is there.
+    """Make the toolchain's environment, or return at once if it is there; then its own step (`after_install.py` in its folder), if it has one.
 
     Raises:
         SetupError: no Python in the range, no network and not in uv's cache, or the disk is full.
@@ -32,6 +32,8 @@ def install(toolchain: Toolchain, progress: Progress) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
     with only_one(folder.with_suffix(".lock")):
         if toolchain.installed:
+            if toolchain.lacks:
+                finish(toolchain, progress)
             return
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -41,10 +43,28 @@ def install(toolchain: Toolchain, progress: Progress) -> None:
             uv("pip", "install", "--no-deps", "--python", str(toolchain.python), "-r", str(toolchain.lock), env=backend(toolchain))
             progress("compiling")
             subprocess.run([toolchain.python, "-m", "compileall", "-q", "-j", "0", folder / "lib"], capture_output=True, timeout=DEADLINE_S)
+            finish(toolchain, progress)
             write_text(toolchain.marker, str(size_bytes(folder)))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def finish(toolchain: Toolchain, progress: Progress) -> None:
+    """Run the toolchain's own step in its environment: what it prints is what it could not get, and is kept as `Toolchain.lacks`."""
+    script = HERE / toolchain.name / "after_install.py"
+    if not script.exists():
+        return
+    progress("fetching what its packages do not hold")
+    try:
+        done = subprocess.run([toolchain.python, "-I", script, toolchain.folder], capture_output=True, text=True, timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired as exc:
+        raise SetupError(f"the installation of {toolchain.name} did not end within {DEADLINE_S} s: check the network and repeat the command") from exc
+    words = done.stdout.strip() if done.returncode == 0 else f"its last step failed ({done.stderr.strip().rpartition(chr(10))[2]}): repeat the command"
+    if words:
+        write_text(toolchain.folder / ".lacks", words)
+    else:
+        (toolchain.folder / ".lacks").unlink(missing_ok=True)
 
 
 def backend(toolchain: Toolchain) -> dict[str, str]:

@@ -26,7 +26,7 @@ static struct samples samples[MAX_TENSORS];
 static void *one[MAX_TENSORS]; /* sample of each input */
 
 /* The folder, without what the job before this one left in it. */
-static void fresh_folder(const char *path) {
+static void fresh_folder(char *path) {
     for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         *at = 0;
         mkdir(path, 0700);
