@@ -6,25 +6,18 @@ is not (`unauthorized`, `offline`, `no permissions`) tells at most what `adb dev
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from edgekit.errors import DeviceError, SetupError
 from edgekit.profile import Profile, match_profile, plain
-from edgekit.transport.adb_devices import Attached, Server, adb, attached
+from edgekit.transport.adb_devices import Attached, Server, adb, attached, server_version
+from edgekit.transport.adb_states import SETTLE_S, cure
 
 ASK_S = 5.0
 READY = "device"
-CURES = {
-    "unauthorized": "unlock it and accept this computer's key on its screen",
-    "authorizing": "unlock it and accept this computer's key on its screen",
-    "offline": "wake it, replug it, or run `adb reconnect offline`",
-    "connecting": "wait a moment, or replug it",
-    "no permissions": "install udev rules for it (`sudo apt install android-sdk-platform-tools-common`), then replug it",
-    "bootloader": "start it into Android (`fastboot reboot`)",
-}
-"""adb's word for a state → what to do about it; for the others a restart into Android."""
 # Every key that a match rule may ask for. `uname` and /proc/meminfo are there on each Android.
 QUESTION = (
     'echo "android_model=$(getprop ro.product.model)"; echo "android_soc=$(getprop ro.soc.model)"; '
@@ -36,14 +29,22 @@ QUESTION = (
 class Phone:
     """A device that adb knows of: a phone, or whatever else runs adbd."""
 
-    serial: str
-    state: str
-    """`device` where it is ready; else adb's word."""
+    listed: Attached
+    """adb's line on it."""
     model: str
     """`Pixel 7`; "" where it does not tell."""
     soc: str
     """`GS201`; "" where it does not tell."""
     profile: Profile | None
+
+    @property
+    def serial(self) -> str:
+        return self.listed.serial
+
+    @property
+    def state(self) -> str:
+        """`device` where it is ready; else adb's word."""
+        return self.listed.state
 
     @property
     def address(self) -> str:
@@ -57,8 +58,8 @@ class Phone:
 
     @property
     def cure(self) -> str:
-        """What to do about its state; "" where it is ready."""
-        return "" if self.ready else CURES.get(self.state, "start it into Android (`adb reboot`), or replug it")
+        """What is wrong with its state and what to do, to go behind its address; "" where it is ready."""
+        return "" if self.ready else cure(self.listed)
 
     def could_be(self, profile: Profile) -> bool:
         """Whether nothing that adb says of a device that cannot be asked speaks against a profile."""
@@ -68,21 +69,27 @@ class Phone:
     @property
     def in_words(self) -> str:
         """`adb:1A2B3C is Pixel 7 (GS201)`, or what keeps it from telling."""
-        kind = f"{self.model or 'a device of no known model'}{f' ({self.soc})' if self.soc else ''}"
-        return f"{self.address} is {kind}" if self.ready else f"{self.address}{f', {self.model},' if self.model else ''} is {self.state}: {self.cure}"
+        if not self.ready:
+            return f"{self.address}{f' ({self.model})' if self.model else ''} {self.cure}"
+        return f"{self.address} is {self.model or 'of no model that it tells'}{f' ({self.soc})' if self.soc else ''}"
 
 
 def phones(start_server: bool = True) -> tuple[Phone, ...]:
     """The devices that are attached to this machine's adb server.
 
     Args:
-        start_server: whether to start the server if none runs (takes some seconds); without it there are none then.
+        start_server: whether to start the server if none runs, and wait until it has found its devices; without it there are none then.
 
     Raises:
         SetupError: there is no `adb` (only where a server may be started), or it cannot be used.
         Unreachable: its server cannot be started, or does not answer.
     """
+    server = Server()
+    fresh = start_server and server.listens_on is not None and server_version(server) is None
     found = attached(start_server=start_server)
+    if fresh:
+        time.sleep(SETTLE_S)  # to take the first that is found, while others are still being looked for, would be a guess
+        found = attached()
     if not found:
         return ()
     with ThreadPoolExecutor(len(found)) as threads:  # one that hangs holds nobody up
@@ -93,7 +100,7 @@ def phone(one: Attached) -> Phone:
     """One attached device, asked if it can be."""
     told = ask(one.serial) if one.state == READY else {}
     model = told.get("android_model") or one.model.replace("_", " ")
-    return Phone(one.serial, one.state, model, told.get("android_soc", ""), match_profile(told) if told else None)
+    return Phone(one, model, told.get("android_soc", ""), match_profile(told) if told else None)
 
 
 def ask(serial: str) -> Mapping[str, str]:

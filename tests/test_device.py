@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,14 +158,22 @@ def test_no_device_of_a_phones_profile_says_what_is_attached_and_why_it_is_not_i
     adb.attach("SLEEPY", state="offline", model="Pixel 7")
     adb.attach("OTHER", state="offline", model="Pixel 6a")
     text = refusal("pixel7")
-    assert "adb:UNKNOWN1 is unauthorized: unlock it and accept this computer's key on its screen; adb:SLEEPY, Pixel 7, is offline: wake it" in text
-    assert text.index("adb:SLEEPY") < text.index("adb:R5CT10 is SM-G991B (Exynos 2100)") < text.index("adb:OTHER")
+    assert "adb:UNKNOWN1 has not allowed this computer: unlock it" in text
+    assert "adb:SLEEPY (Pixel 7) is attached, but does not answer adb: unplug it" in text
+    assert text.index("adb:UNKNOWN1") < text.index("adb:SLEEPY") < text.index("adb:R5CT10 is SM-G991B (Exynos 2100)") < text.index("adb:OTHER")
     assert "--target adb:SERIAL" in text
 
 
 def test_a_device_that_does_not_answer_is_not_taken_for_one(adb: FakeAdb) -> None:
     adb.attach("MUTE", model="Pixel 7", silent=True)
     assert "adb:MUTE is Pixel 7; the profile asks for Pixel 7 (GS201)" in refusal("pixel7")
+
+
+@pytest.mark.slow
+def test_a_server_that_has_just_been_started_is_given_time_to_find_its_devices(adb: FakeAdb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    threading.Timer(1.0, adb.attach, ("1A2B3C", "device", "Pixel 7", "GS201")).start()
+    assert resolve("pixel7").address == "adb:1A2B3C"
 
 
 def test_without_adb_a_phones_profile_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

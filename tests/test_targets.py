@@ -43,8 +43,8 @@ def test_this_machine_the_lab_what_is_attached_and_the_profiles_are_listed_in_th
     assert (lines["bench-pi"].kind, lines["bench-pi"].profile, lines["bench-pi"].state) == ("device", "raspberry-pi-5-8gb", None)
     assert (lines["desk-phone"].kind, lines["desk-phone"].profile, lines["desk-phone"].state) == ("device", "pixel-7", "device")
     assert (lines["adb:4D5E6F"].kind, lines["adb:4D5E6F"].profile, lines["adb:4D5E6F"].title) == ("attached", "pixel-7", "Pixel 7 (GS201)")
-    assert lines["adb:R5CT10"].cure == "no profile: edgekit profile draft --target adb:R5CT10"
-    assert "accept this computer's key" in (lines["adb:SLEEPY"].cure or "")
+    assert lines["adb:R5CT10"].cure == "has no profile: edgekit profile draft --target adb:R5CT10"
+    assert "accept the dialog" in (lines["adb:SLEEPY"].cure or "")
     assert (lines["pixel-7"].kind, lines["pixel-7"].address, lines["pixel-7"].untested) == ("profile", None, "not run on a real phone yet")
     assert "iPhones cannot be reached" in (lines["iphone-15"].untested or "")
     assert lines["linux-x86_64"].untested is None
@@ -78,10 +78,12 @@ def test_a_person_reads_states_cures_and_what_is_untested(adb: FakeAdb, monkeypa
     adb.attach("1A2B3C", model="Pixel 7", soc="GS201")
     adb.attach("R5CT10", model="SM-G991B", soc="Exynos 2100")
     adb.attach("SLEEPY", state="offline")
+    adb.attach(":SLEEPY:", state="offline")
     for columns in (60, 200):
         text = printed(columns, monkeypatch, capsys)
-        assert "adb:R5CT10: no profile: edgekit profile draft --target adb:R5CT10" in text
-        assert "adb:SLEEPY: wake it" in text
+        assert "adb:R5CT10 has no profile: edgekit profile draft --target adb:R5CT10" in text
+        assert "adb:SLEEPY is attached, but does not answer adb" in text
+        assert "adb::SLEEPY: is attached" in text
         assert "raspberry-pi-5-8gb" in text
         assert "untested on hardware" in text
         assert "not run on a real phone yet" in text

@@ -33,7 +33,7 @@ def command(json_wanted: bool) -> None:
         print_table(columns, cells([t.name, "ready" if t.state == "device" else t.state or "", t.title or "—", t.profile or "—"] for t in of_kind["attached"]))
     for target in found.targets:
         if target.cure:
-            say(f"{target.name}: {target.cure}", "yellow")
+            say(f"{target.name} {target.cure}", "yellow")
     if found.adb:
         say(f"attached devices are not listed: {found.adb}", "dim")
     out.print()

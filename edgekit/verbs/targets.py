@@ -26,7 +26,7 @@ class Target:
     state: str | None = None
     """adb's word for an attached device: `device` where it is ready."""
     cure: str | None = None
-    """What to do before it can be used, or to have it known."""
+    """What is wrong with it and what to do, to go behind its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +73,5 @@ def attached_line(phone: Phone) -> Target:
     """An attached device that no lab file names."""
     title = " ".join(filter(None, (phone.model, phone.soc and f"({phone.soc})")))
     named, untested = (phone.profile.name, phone.profile.untested) if phone.profile else (None, None)
-    unknown = f"no profile: edgekit profile draft --target {phone.address}" if phone.ready and not named else None
+    unknown = f"has no profile: edgekit profile draft --target {phone.address}" if phone.ready and not named else None
     return Target(phone.address, "attached", phone.address, named, title, untested, phone.state, phone.cure or unknown)
