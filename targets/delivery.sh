@@ -66,7 +66,7 @@ open_root() {
   try chmod 700 "$root"
   # Whole days: +6 is seven days or more, +0 one or more.
   find "$root"/jobs/* -prune -mtime +6 -exec rm -rf {} \; 2>/dev/null
-  find "$root"/blobs/*/.*.part "$root"/trees/.*.aside -prune -mtime +0 -exec rm -rf {} \; 2>/dev/null
+  find "$root"/blobs/*/.*.part "$root"/trees/.*.aside "$root"/.lock.* -prune -mtime +0 -exec rm -rf {} \; 2>/dev/null
   say path "$root"
 }
 

@@ -21,28 +21,8 @@ from edgekit.deliver import Delivery
 from edgekit.errors import AgentError, DeviceError, InputError
 from edgekit.transport import Transport, connect
 from tests.conftest import missing
+from tests.lab.shells import SHELLS, programs
 from tests.lab.sshd import sshd
-
-# Shell → whose programs it finds. Android's are mksh and toybox, of which Debian has the first; a Mac's have shasum in place of sha256sum.
-DEVICES = {"dash": "coreutils", "bash": "coreutils", "busybox": "busybox", "mksh": "busybox", "sh": "shasum"}
-
-
-def programs(shell: str, folder: Path) -> Path:
-    """A folder for PATH where `sh` is that shell, and which has no Python."""
-    tools, found = DEVICES[shell], shutil.which("dash" if shell == "sh" else shell)
-    if found is None or (tools == "busybox" and shutil.which("busybox") is None):
-        missing(f"the shell {shell}", "sudo apt-get install busybox-static mksh dash bash")
-    folder.mkdir()
-    if tools == "busybox":
-        subprocess.run(["busybox", "--install", "-s", folder], check=True)
-    else:
-        names = ["cat", "chmod", "cp", "cut", "df", "du", "find", "gzip", "mkdir", "mv", "perl", "rm", "rmdir", "setsid", "sleep", "sync", "tar", "tr", "wc"]
-        for name in [*names, "shasum" if tools == "shasum" else "sha256sum"]:
-            if (program := shutil.which(name)) is not None:
-                (folder / name).symlink_to(program)
-    (folder / "sh").unlink(missing_ok=True)
-    (folder / "sh").symlink_to(str(found))
-    return folder
 
 
 @pytest.fixture
@@ -51,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "device"
 
 
-@pytest.fixture(params=list(DEVICES))
+@pytest.fixture(params=SHELLS)
 def device(request: pytest.FixtureRequest, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
     """This machine with one shell and its programs."""
     monkeypatch.setenv("PATH", str(programs(request.param, tmp_path / "programs")))
@@ -249,7 +229,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("shell", DEVICES)
+@pytest.mark.parametrize("shell", SHELLS)
 def test_an_archive_that_does_not_fit_is_refused_before_it_is_unpacked(disk: Path, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = archive_of(tmp_path / "zeros.tar.gz", [(tarfile.TarInfo("zeros"), bytes(3_000_000))])
     with monkeypatch.context() as patch, connect("local:") as here:
