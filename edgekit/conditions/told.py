@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgekit.facts import cpu_list, df, getprop, power
+from edgekit.facts.lines import lines
 from edgekit.facts.number import decimal, integer
 
 IDENTITY = ("hostname", "model", "product", "processor", "machine", "bits", "cores", "memory_kb", "kernel", "os", "libc", "python", "emulation")
@@ -67,10 +68,10 @@ def frames(text: str) -> dict[str, str]:
     """
     found: dict[str, list[str]] = {}
     value: list[str] = []
-    lines = [line.removesuffix("\r").replace("\0", "") for line in text.split("\n")]
-    if "end\tok" not in lines:
+    told = lines(text)
+    if "end\tok" not in told:
         raise NotToldError("its answer was cut short")
-    for line in lines[: lines.index("end\tok")]:
+    for line in told[: told.index("end\tok")]:
         key, tab, rest = line.partition("\t")
         if not tab:
             continue  # a login shell's greeting

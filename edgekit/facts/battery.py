@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgekit.facts.lines import lines
 from edgekit.facts.number import integer
 
 STATUSES = {2: "Charging", 3: "Discharging", 4: "Not charging", 5: "Full"}
@@ -30,10 +31,10 @@ class Battery:
 
 def parse(text: str) -> Battery | None:
     """None where it is not this answer, where its figures are not the battery's own, or where there is no battery."""
-    lines = [line.strip() for line in text.replace("\r", "").split("\n")[:-1]]  # the last line may be cut
-    if lines.count(HEADING) != 1 or any("UPDATES STOPPED" in line for line in lines):
+    told = [line.strip() for line in lines(text)[:-1]]  # the last may be cut
+    if told.count(HEADING) != 1 or any("UPDATES STOPPED" in line for line in told):
         return None
-    fields = pairs(lines)
+    fields = pairs(told)
     if fields.get("present") != "true":
         return None
     tenths = integer(fields.get("temperature"), -400, 1000)  # a battery above 100 °C burns
@@ -45,11 +46,11 @@ def parse(text: str) -> Battery | None:
     return found if found != Battery(None, None, None, None) else None
 
 
-def pairs(lines: list[str]) -> dict[str, str]:
+def pairs(told: list[str]) -> dict[str, str]:
     """`name: value`; a name that is told twice is left out."""
     found: dict[str, str] = {}
     twice: set[str] = set()
-    for name, colon, value in (line.partition(": ") for line in lines):
+    for name, colon, value in (line.partition(": ") for line in told):
         if colon:
             twice |= {name} & found.keys()
             found[name] = value

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import re
 
+from edgekit.facts.lines import lines
+
 LARGEST_KB = 1 << 50
 """An exabyte: no device's disk."""
 
 
 def parse(text: str) -> int | None:
     """Bytes that are available; None where there is not exactly one file system, or its figures do not fit together."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    if len(lines) != 2 or lines[0].split()[-1:] != ["on"]:
+    told = [line for line in lines(text) if line.strip()]
+    if len(told) != 2 or told[0].split()[-1:] != ["on"]:
         return None
-    found = re.fullmatch(r"\S.*?\s+(\d{1,16})\s+(\d{1,16})\s+(\d{1,16})\s+(?:\d{1,3}%|-)\s+/.*", lines[1], re.ASCII)
+    found = re.fullmatch(r"\S.*?\s+(\d{1,16})\s+(\d{1,16})\s+(\d{1,16})\s+(?:\d{1,3}%|-)\s+/.*", told[1], re.ASCII)
     if found is None:
         return None
     total, used, free = map(int, found.groups())

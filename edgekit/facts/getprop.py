@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edgekit.facts.lines import lines
+
 EMULATORS = {"ranchu", "goldfish", "vbox86", "cutf_cvm", "cutf_ivsh", "cutf", "gce_x86", "redroid", "windows_x86_64"}
 """`ro.hardware` of the Android emulator (goldfish, ranchu), Genymotion (vbox86) and Cuttlefish (cutf…), and of Android in a container."""
 
@@ -38,7 +40,7 @@ def properties(text: str) -> dict[str, str]:
     """Name → value. A property that is told twice, or whose line is not whole, is left out."""
     found: dict[str, str] = {}
     twice: set[str] = set()
-    for line in text.split("\n"):
+    for line in lines(text):
         pair = re.fullmatch(r"\[([A-Za-z0-9_.:@-]+)\]: \[([^\x00-\x1f\x7f\ufffd]*)\]", line.strip())
         if pair is not None:
             twice |= {pair[1]} & found.keys()

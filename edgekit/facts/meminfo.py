@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from edgekit.facts.lines import lines
 from edgekit.facts.number import integer
 
 LARGEST_KB = 1 << 30
@@ -28,12 +29,12 @@ class ProcessMemory:
 
 def parse(text: str, pid: int) -> ProcessMemory | None:
     """None where it is not about this process, or where the table's total and the summary's differ."""
-    lines = text.replace("\r", "").split("\n")[:-1]  # the last line may be cut
-    if sum(bool(re.match(rf"\** MEMINFO in pid {pid} \[", line)) for line in lines) != 1:
+    told = lines(text)[:-1]  # the last may be cut
+    if sum(bool(re.match(rf"\** MEMINFO in pid {pid} \[", line)) for line in told) != 1:
         return None
-    heads = [line for line in lines if COLUMNS.fullmatch(line)]
-    rows = [line.split()[1:] for line in lines if re.fullmatch(r"\s+TOTAL(?:\s+[0-9]+){4,10}\s*", line, re.ASCII)]
-    sums = [found[1] for line in lines if (found := re.match(r"\s*TOTAL(?: PSS)?:\s+([0-9]+)(?:\s|$)", line, re.ASCII))]
+    heads = [line for line in told if COLUMNS.fullmatch(line)]
+    rows = [line.split()[1:] for line in told if re.fullmatch(r"\s+TOTAL(?:\s+[0-9]+){4,10}\s*", line, re.ASCII)]
+    sums = [found[1] for line in told if (found := re.match(r"\s*TOTAL(?: PSS)?:\s+([0-9]+)(?:\s|$)", line, re.ASCII))]
     if len(heads) != 1 or len(rows) != 1 or len(sums) > 1 or (sums and sums[0] != rows[0][0]):
         return None
     pss, dirty, _, swap = (integer(word, 0, LARGEST_KB) for word in rows[0][:4])

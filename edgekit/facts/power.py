@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from edgekit.facts.lines import lines
 from edgekit.facts.number import integer
 
 WAKEFULNESS = ("Awake", "Asleep", "Dreaming", "Dozing")
@@ -32,13 +33,13 @@ class Power:
 
 def parse(text: str) -> Power | None:
     """None where neither is told."""
-    lines = [line.strip() for line in text.replace("\r", "").split("\n")[:-1]]  # the last line may be cut
-    words = values(lines, r"(?:mWakefulness|mGlobalWakefulness|mWakefulnessRaw|getGlobalWakefulnessLocked\(\))")
+    told = [line.strip() for line in lines(text)[:-1]]  # the last may be cut
+    words = values(told, r"(?:mWakefulness|mGlobalWakefulness|mWakefulnessRaw|getGlobalWakefulnessLocked\(\))")
     wakefulness = words[0] if len(set(words)) == 1 and words[0] in WAKEFULNESS else None
-    masks = values(lines, "mStayOnWhilePluggedInSetting")
+    masks = values(told, "mStayOnWhilePluggedInSetting")
     found = Power(wakefulness, integer(masks[0], 0, 15) if len(masks) == 1 else None)
     return found if found != Power(None, None) else None
 
 
-def values(lines: list[str], name: str) -> list[str]:
-    return [found[1] for line in lines if (found := re.fullmatch(rf"{name}=(.*)", line))]
+def values(told: list[str], name: str) -> list[str]:
+    return [found[1] for line in told if (found := re.fullmatch(rf"{name}=(.*)", line))]

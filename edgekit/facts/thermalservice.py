@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from edgekit.facts.lines import lines
 from edgekit.facts.number import decimal, integer
 
 STATUSES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
@@ -42,25 +43,25 @@ class Thermal:
 
 def parse(text: str) -> Thermal | None:
     """None where neither is told."""
-    lines = text.replace("\r", "").split("\n")
-    found = Thermal(status(lines), tuple(temperatures(lines)))
+    told = lines(text)
+    found = Thermal(status(told), tuple(temperatures(told)))
     return found if found.status is not None or found.temperatures else None
 
 
-def status(lines: list[str]) -> int | None:
-    told = [line[len("Thermal Status: ") :] for line in lines if line.startswith("Thermal Status: ")]
-    if len(told) != 1 or "IsStatusOverride: false" not in lines:
+def status(told: list[str]) -> int | None:
+    words = [line[len("Thermal Status: ") :] for line in told if line.startswith("Thermal Status: ")]
+    if len(words) != 1 or "IsStatusOverride: false" not in told:
         return None
-    return integer(told[0], 0, len(STATUSES) - 1)
+    return integer(words[0], 0, len(STATUSES) - 1)
 
 
-def temperatures(lines: list[str]) -> list[Temperature]:
+def temperatures(told: list[str]) -> list[Temperature]:
     """Sensors under the heading; one that tells nonsense (-99.9, or 0.0 where there is none) is left out."""
-    if lines.count(CURRENT) != 1:
+    if told.count(CURRENT) != 1:
         return []
     found: dict[str, Temperature] = {}
     twice: set[str] = set()
-    for line in lines[lines.index(CURRENT) + 1 :]:
+    for line in told[told.index(CURRENT) + 1 :]:
         sensor = re.fullmatch(r"\s*Temperature\{mValue=([^,{}]+), mType=([^,{}]+), mName=([^,{}=]+), mStatus=([^,{}]+)\}", line)
         if sensor is None:
             break

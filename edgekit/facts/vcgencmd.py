@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from edgekit.facts.lines import lines
 from edgekit.facts.number import decimal
 
 THROTTLED = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
@@ -50,7 +51,7 @@ def power_w(text: str) -> float | None:
     """
     amperes: dict[str, float] = {}
     volts: dict[str, float] = {}
-    for line in text.split("\n"):
+    for line in lines(text):
         if not line.strip():
             continue
         channel = re.fullmatch(r"([A-Z0-9_]+)_([AV]) (current|volt)\([0-9]{1,2}\)=([0-9.]+)([AV])", line.strip())
