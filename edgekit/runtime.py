@@ -1,4 +1,4 @@
-"""What a device needs to run an agent, as files to push: the agent itself, and a site-packages made by uv for its Python.
+"""What a device needs to run the Python agent, as files to push: the agent itself, and a site-packages made by uv for its Python.
 
 Both are made once and kept in the cache folder under a name that spells their content; the device needs `python3` and nothing else.
 """
@@ -14,7 +14,8 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,9 +30,12 @@ from edgekit.toolchains.install import uv
 from edgekit.transport import Transport
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can hold
-SYSTEMS = {"Linux": "linux", "Darwin": "macos"}
-"""`uname -s` → platform."""
+SYSTEMS = {"Linux": "linux", "Linux Android": "android", "Darwin": "macos"}
+"""What `ASK` prints → platform."""
+ASK = "uname -s; if [ -e /system/build.prop ] || command -v getprop >/dev/null 2>&1; then echo Android; fi"
 ASK_S = 30.0
+WHEEL_PYTHON = "3.13"
+"""Any that there are wheels for: the libraries in them are the same."""
 
 
 class Record(BaseModel):
@@ -55,6 +59,21 @@ class NumpyDescription(Record):
     drop: tuple[str, ...]
 
 
+class NativeDescription(Record):
+    """The native runner's library for one format, out of a wheel."""
+
+    title: str
+    """As the runtime calls itself: `LiteRT`."""
+    package: str
+    version: str
+    library: str
+    """The library in the wheel: a glob below site-packages."""
+    licences: tuple[str, ...]
+    """Globs of what goes along with it."""
+    glibc: Mapping[str, str]
+    """`machine` of the device → the oldest glibc that the library runs on."""
+
+
 class PlatformDescription(Record):
     """`target.toml`."""
 
@@ -67,14 +86,20 @@ class PlatformDescription(Record):
     """What a user types there."""
     machines: Mapping[str, str]
     """`machine` of the device → uv's `--python-platform`."""
-    runtimes: Mapping[str, RuntimeDescription]
-    """By format."""
-    numpy: NumpyDescription
+    runtimes: Mapping[str, RuntimeDescription] = {}
+    """By format: what the device's Python runs."""
+    numpy: NumpyDescription | None = None
+    native: Mapping[str, NativeDescription] = {}
+    """By format: what the native runner runs."""
+    zig: Mapping[str, str] = {}
+    """`machine` of the device → zig's target for the native runner."""
+    own_libc: bool = False
+    """The native runner brings its C library along: the device has none that it runs on."""
 
     @property
     def pythons(self) -> tuple[str, ...]:
         """The device's Python versions that there are packages for."""
-        return tuple(self.numpy.versions)
+        return tuple(self.numpy.versions) if self.numpy else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +108,6 @@ class Platform:
 
     folder: Path
     description: PlatformDescription
-
-    @property
-    def conditions(self) -> Path:
-        """The script that tells what a device is and how it is; runs alone."""
-        return self.folder / "conditions.py"
 
 
 def platform(name: str = "linux") -> Platform:
@@ -113,8 +133,10 @@ def platform_of(transport: Transport) -> Platform:
         DeviceError: it does not answer, or runs a system that edgekit does not know.
         SetupError: as for `platform`.
     """
-    here = transport.address == "local:"
-    system = os.uname().sysname if here else transport.run(["uname", "-s"], timeout_s=ASK_S).stdout.strip()
+    if transport.address == "local:":
+        system = os.uname().sysname
+    else:
+        system = " ".join(transport.run(["sh", "-c", ASK], timeout_s=ASK_S).stdout.split())
     if system not in SYSTEMS:
         raise DeviceError(transport.address, f"it runs {system or 'an unknown system'}: use a device with one of {', '.join(SYSTEMS)}")
     return platform(SYSTEMS[system])
@@ -147,22 +169,35 @@ def site_packages(target: Platform, form: str, machine: str, python: str) -> Pat
     final = cache_dir() / "runtimes" / f"{form}-{machine}-python{python}-{digest[:12]}.tar.gz"
     if final.exists():
         return final
-    with disk_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".site-", dir=final.parent))
+    with wheels(target, machine, python, requirements) as folder, written_aside(final) as aside, aside.open("wb") as file:
+        pack(folder, globs, file)
+    return final
+
+
+@contextmanager
+def wheels(target: Platform, machine: str, python: str, requirements: Sequence[str]) -> Iterator[Path]:
+    """A folder for a while with what the wheels of packages (`numpy==2.4.6`) hold for a device.
+
+    Raises:
+        SetupError: uv could not fetch them (network, disk).
+    """
+    parent = cache_dir() / "runtimes"
+    with disk_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".site-", dir=parent))
     try:
-        wheels = ["--python-platform", target.description.machines[machine], "--python-version", python, "--only-binary", ":all:"]
+        options = ["--python-platform", target.description.machines[machine], "--python-version", python, "--only-binary", ":all:"]
         least = {"MACOSX_DEPLOYMENT_TARGET": target.description.minimum_macos} if target.description.minimum_macos else None
-        uv("pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode", *wheels, "--target", str(scratch), *requirements, env=least)
-        with written_aside(final) as aside, aside.open("wb") as file:
-            pack(scratch, globs, file)
+        uv("pip", "install", "--quiet", "--no-deps", "--no-compile-bytecode", *options, "--target", str(scratch), *requirements, env=least)
+        yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return final
 
 
 def contents(description: PlatformDescription, form: str, machine: str, python: str) -> tuple[list[str], tuple[tuple[str, ...], ...]]:
     """What is installed (`numpy==2.4.6`), and the globs (keep, drop) of what stays of it."""
+    if description.numpy is None:
+        raise InputError(f"{description.title} has no Python: use the native runner")
     if form not in description.runtimes:
         raise InputError(f"{description.title} has no runtime for {form}: convert to one of {', '.join(description.runtimes)}")
     if machine not in description.machines:
@@ -174,13 +209,16 @@ def contents(description: PlatformDescription, form: str, machine: str, python: 
     return [f"{name}=={version}" for name, version in sorted(versions.items())], (runtime.keep + description.numpy.keep, description.numpy.drop)
 
 
-def pack(folder: Path, globs: tuple[tuple[str, ...], ...], file: IO[bytes]) -> None:
-    """Write the files that are kept as tar.gz, in a fixed order, without times or owners: same files, same bytes."""
+def pack(folder: Path, globs: tuple[tuple[str, ...], ...], file: IO[bytes], programs: Collection[str] = ()) -> None:
+    """Write the files that are kept as tar.gz, in a fixed order, without times or owners: same files, same bytes.
+
+    `programs` names those that are to be run.
+    """
     with gzip.GzipFile("", "wb", 6, file, mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in kept(folder, *globs):
             entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
             entry.size = path.stat().st_size
-            entry.mode = 0o644
+            entry.mode = 0o755 if entry.name in programs else 0o644
             with path.open("rb") as content:
                 archive.addfile(entry, content)
 
