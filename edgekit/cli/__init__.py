@@ -19,6 +19,7 @@ COMMANDS = {
     "deploy": "Convert, verify, measure on a device, and choose what to ship.",
     "package": "Package a run's choice for an app release; verify a package.",
     "targets": "List the devices and profiles that --target takes.",
+    "lab": "Your devices: add one, or bring up virtual ones.",
     "profile": "Show what a kind of device is and allows; draft a profile from a device.",
     "doctor": "Examine a device: what is wrong and how to mend it.",
     "runs": "List and show what was measured.",
