@@ -47,16 +47,16 @@ prepare() {
   inputs strip
 }
 
-# Run the tool; what it printed is shown if it failed, or if $1 says so.
+# Run the tool; what it printed is shown if it failed, or if $1 is not empty. Where $1 is `optional` it may fail.
 run() {
   show=$1
   shift
   rm -f out.bin
-  if [ -n "$mask" ]; then taskset "$mask" "$tool" "$@" >log 2>&1; else "$tool" "$@" >log 2>&1; fi
+  if [ -n "$mask" ]; then taskset "$mask" "$tool" "$@" </dev/null >log 2>&1; else "$tool" "$@" </dev/null >log 2>&1; fi
   code=$?
   [ "$code$show" = 0 ] || { sed 's/^/| /' log; echo; }
   [ "$code$show" = 0 ] || say code "$code"
-  [ "$code" = 0 ] || stop failed
+  [ "$code" = 0 ] || [ "$show" = optional ] || stop failed
 }
 
 # Split what the tool wrote into the outputs' files.
