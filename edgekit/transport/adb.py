@@ -252,7 +252,7 @@ class AdbTransport(StreamTransport):
     def lost(self, doing: str, words: str = "") -> Unreachable:
         said = f" (adb: {words.removeprefix('adb: ').removeprefix('error: ').rstrip('.')})" if words else ""
         return Unreachable(
-            self.address, f"the connection was lost while {doing}{said}: check the device's power, its cable or network, then repeat the command"
+            self.address, f"the connection was lost while {doing}{said}: check its power and its cable or network, then repeat the command"
         )
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,7 +147,7 @@ def genuine(server: AdbServer) -> Iterator[Device]:
 
 
 @contextlib.contextmanager
-def faulty(server: AdbServer, *options: str) -> Iterator[Device]:
+def faulty(server: AdbServer, options: Sequence[str] = ()) -> Iterator[Device]:
     """Our own daemon; `options` are those of adbd.py."""
     with tempfile.TemporaryDirectory(prefix="edgekit-adbd-") as scratch:
         folder, port = Path(scratch, "data"), free_port()
