@@ -176,8 +176,10 @@ def test_its_script_runs_under_each_shell_and_with_each_ones_tools(shell: str, t
         missing(f"{shell} {tools}", "apt-get install mksh busybox-static toybox")
     path = tool(tmp_path)
     (tmp_path / "bin").mkdir()
-    for name in ["od", "tail", "head", "dd", "cat", "cp", "chmod", "rm", "mkdir", "sed", "wc", "uname"] if tools else ():
-        (tmp_path / "bin" / name).symlink_to(str(shutil.which(tools)))
+    argv = [tools, *(["--list"] if tools == "busybox" else [])]
+    applets = subprocess.run(argv, capture_output=True, text=True).stdout.split() if tools else []
+    for name in ("od", "tail", "head", "dd", "cat", "cp", "chmod", "rm", "mkdir", "sed", "wc", "uname", "printf"):  # Debian's toybox lacks some
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(tools if name in applets else name)))
     with connect("local:") as transport:
         runs = BenchmarkModelRuns(transport, str(path), str(tmp_path / "a job"))
         asked = job(model, "check")
