@@ -36,6 +36,8 @@ class Phone:
     soc: str
     """`GS201`; "" where it does not tell."""
     profile: Profile | None
+    answered: bool
+    """Whether it told anything; a device may be listed as ready and hang."""
 
     @property
     def serial(self) -> str:
@@ -58,18 +60,20 @@ class Phone:
 
     @property
     def cure(self) -> str:
-        """What is wrong with its state and what to do, to go behind its address; "" where it is ready."""
-        return "" if self.ready else cure(self.listed)
+        """What is wrong with it and what to do, to go behind its address; "" where all is well."""
+        if not self.ready:
+            return cure(self.listed)
+        return "" if self.answered else "does not tell what it is: unlock it or restart it, and repeat the command"
 
     def could_be(self, profile: Profile) -> bool:
         """Whether nothing that adb says of a device that cannot be asked speaks against a profile."""
         wanted = profile.match.android_model
-        return not self.ready and (not self.model or wanted is None or plain(self.model) == plain(wanted))
+        return not self.answered and (not self.model or wanted is None or plain(self.model) == plain(wanted))
 
     @property
     def in_words(self) -> str:
         """`adb:1A2B3C is Pixel 7 (GS201)`, or what keeps it from telling."""
-        if not self.ready:
+        if self.cure:
             return f"{self.address}{f' ({self.model})' if self.model else ''} {self.cure}"
         return f"{self.address} is {self.model or 'of no model that it tells'}{f' ({self.soc})' if self.soc else ''}"
 
@@ -100,7 +104,7 @@ def phone(one: Attached) -> Phone:
     """One attached device, asked if it can be."""
     told = ask(one.serial) if one.state == READY else {}
     model = told.get("android_model") or one.model.replace("_", " ")
-    return Phone(one, model, told.get("android_soc", ""), match_profile(told) if told else None)
+    return Phone(one, model, told.get("android_soc", ""), match_profile(told) if told else None, bool(told))
 
 
 def ask(serial: str) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from edgekit.attached import Phone, phones
 from edgekit.errors import DeviceError, InputError, SetupError
 from edgekit.lab_file import BenchmarkModel as BenchmarkModel
 from edgekit.lab_file import Device as Device
-from edgekit.lab_file import lab, read_lab, virtual_lab_file
+from edgekit.lab_file import lab, virtual_addresses
 from edgekit.nearest import nearest, unknown
 from edgekit.profile import Profile, find, load, profiles
 from edgekit.profile import match_profile as match_profile
@@ -102,7 +102,7 @@ def of_profile(target: str, devices: tuple[Device, ...]) -> Device | None:
             looked = str(exc)
     fitting = [device for device in devices if device.profile is not None and device.profile.name == profile.name]
     fitting += attached_of(profile, found, devices)
-    virtual = {device.address for device in read_lab(virtual_lab_file())} if virtual_lab_file().is_file() else set()
+    virtual = virtual_addresses()
     fitting = [device for device in fitting if device.address not in virtual] or fitting
     if len(fitting) == 1:
         return fitting[0]

@@ -109,6 +109,12 @@ def virtual_lab_file() -> Path:
     return data_dir() / "virtual" / "lab.toml"
 
 
+def virtual_addresses() -> frozenset[str]:
+    """The addresses of the virtual lab's devices."""
+    path = virtual_lab_file()
+    return frozenset(device.address for device in read_lab(path)) if path.is_file() else frozenset()
+
+
 def lab_files() -> list[Path]:
     """Where lab files are looked for, the first first."""
     return [Path.cwd() / "lab.toml", user_lab_file(), virtual_lab_file()]

@@ -164,7 +164,7 @@ def profiles() -> tuple[Profile, ...]:
     """All profiles, the user's own first; an own profile hides the shipped one of the same name."""
     files: dict[str, Path] = {}
     for folder in search_path("device_profiles"):
-        for path in sorted(folder.glob("*.toml")):
+        for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem):
             files.setdefault(path.stem, path)
     return tuple(read(path) for path in files.values())
 

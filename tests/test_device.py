@@ -166,7 +166,7 @@ def test_no_device_of_a_phones_profile_says_what_is_attached_and_why_it_is_not_i
 
 def test_a_device_that_does_not_answer_is_not_taken_for_one(adb: FakeAdb) -> None:
     adb.attach("MUTE", model="Pixel 7", silent=True)
-    assert "adb:MUTE is Pixel 7; the profile asks for Pixel 7 (GS201)" in refusal("pixel7")
+    assert "adb:MUTE (Pixel 7) does not tell what it is: unlock it or restart it" in refusal("pixel7")
 
 
 @pytest.mark.slow

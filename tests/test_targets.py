@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.cli import run
+from edgekit.lab_file import virtual_lab_file
 from edgekit.verbs.targets import targets
 from tests.fake_adb import FakeAdb, fake_adb, no_adb
 
@@ -48,6 +49,25 @@ def test_this_machine_the_lab_what_is_attached_and_the_profiles_are_listed_in_th
     assert (lines["pixel-7"].kind, lines["pixel-7"].address, lines["pixel-7"].untested) == ("profile", None, "not run on a real phone yet")
     assert "iPhones cannot be reached" in (lines["iphone-15"].untested or "")
     assert lines["linux-x86_64"].untested is None
+
+
+def test_virtual_devices_are_called_so() -> None:
+    virtual_lab_file().parent.mkdir(parents=True)
+    virtual_lab_file().write_text(LAB.replace("bench-pi", "virtual-pi"))
+    lines = {line.name: line.title for line in targets().targets}
+    assert lines["virtual-pi"] == "Raspberry Pi 5, 8 GB, virtual"
+
+
+def test_a_device_may_be_named_as_its_kind() -> None:
+    Path("lab.toml").write_text(LAB.replace("desk-phone", "pixel-7"))
+    assert [line.kind for line in targets().targets if line.name == "pixel-7"] == ["device", "profile"]
+    assert [line.kind for line in targets().targets if line.name == "local"] == ["device"]
+
+
+def test_a_device_that_does_not_answer_says_so(adb: FakeAdb) -> None:
+    adb.attach("MUTE", model="Pixel 7", silent=True)
+    (line,) = (line for line in targets().targets if line.kind == "attached")
+    assert (line.profile, line.title, line.cure) == (None, "Pixel 7", "does not tell what it is: unlock it or restart it, and repeat the command")
 
 
 def test_adbs_server_is_not_started(adb: FakeAdb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgekit.attached import Phone, phones
 from edgekit.errors import DeviceError, SetupError
-from edgekit.lab_file import lab
+from edgekit.lab_file import lab, virtual_addresses
 from edgekit.profile import Profile, load, profiles
 from edgekit.transport.adb_devices import adb_path
 
@@ -48,30 +48,31 @@ def targets() -> Targets:
     except (SetupError, DeviceError) as exc:
         adb = str(exc)
     local = load("local")
-    lines = {"local": Target("local", "device", "local:", "local", local.title, local.untested)}
+    lines = [Target("local", "device", "local:", "local", local.title, local.untested)]
+    virtual = virtual_addresses()
     states = {phone.address: phone for phone in found}
     for device in lab():
         phone = states.pop(device.address, None)
         profile = device.profile or (phone.profile if phone else None)
-        lines[device.name] = of_device(device.name, device.address, profile, phone)
-    for phone in states.values():
-        lines[phone.address] = attached_line(phone)
-    for profile in profiles():
-        lines.setdefault(profile.name, Target(profile.name, "profile", None, profile.name, profile.title, profile.untested))
-    return Targets(tuple(lines.values()), adb)
+        lines.append(of_device(device.name, device.address, profile, phone, device.address in virtual))
+    lines += map(attached_line, states.values())
+    kinds = (profile for profile in profiles() if profile.name != "local")
+    lines += (Target(profile.name, "profile", None, profile.name, profile.title, profile.untested) for profile in kinds)
+    return Targets(tuple(lines), adb)
 
 
-def of_device(name: str, address: str, profile: Profile | None, phone: Phone | None) -> Target:
+def of_device(name: str, address: str, profile: Profile | None, phone: Phone | None, virtual: bool) -> Target:
     """A lab file's device; `phone` is what adb says of it."""
     title = profile.title if profile else phone.model if phone else ""
     named, untested = (profile.name, profile.untested) if profile else (None, None)
     state, cure = (phone.state, phone.cure or None) if phone else (None, None)
-    return Target(name, "device", address, named, title, untested, state, cure)
+    words = ", ".join(filter(None, (title, "virtual" if virtual else "")))
+    return Target(name, "device", address, named, words, untested, state, cure)
 
 
 def attached_line(phone: Phone) -> Target:
     """An attached device that no lab file names."""
     title = " ".join(filter(None, (phone.model, phone.soc and f"({phone.soc})")))
     named, untested = (phone.profile.name, phone.profile.untested) if phone.profile else (None, None)
-    unknown = f"has no profile: edgekit profile draft --target {phone.address}" if phone.ready and not named else None
+    unknown = f"has no profile: edgekit profile draft --target {phone.address}" if not named else None
     return Target(phone.address, "attached", phone.address, named, title, untested, phone.state, phone.cure or unknown)
