@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekit.conditions import Told, frequencies_khz, governors, load_average, per_cpu, speed_limit, temperatures_c, throttling
-from edgekit.errors import CommandFailed, DeviceError
-from edgekit.measure import tell
-from edgekit.runtime import PlatformDescription, platform_of
+from edgekit.ask import ask, ask_state
+from edgekit.conditions import Told
+from edgekit.conditions.fitness import LOW_BATTERY_PERCENT, drained, hot, throttled
+from edgekit.conditions.words import all_temperatures_c, charge_in_words, megahertz, per_cpu
+from edgekit.device import Device
+from edgekit.errors import DeviceError, InputError
+from edgekit.facts import proc_stat, vcgencmd
+from edgekit.facts.cpufreq import frequencies_khz, governors, throttle_counts
+from edgekit.lock import Holder, lock
+from edgekit.native import minimum_glibc
+from edgekit.runners import Runner, runner_for
+from edgekit.runtime import Platform, platform_of
 from edgekit.transport import Transport
 from edgekit.units import bytes_text
 
 ASK_S = 30.0
-NOT_FOUND = 127
+WATCH_S = 1.0
+"""How long the processors are watched for what else runs there."""
 NEEDED_BYTES = 200 * 10**6
 """Both runtimes, packed and unpacked."""
 PLENTY_BYTES = 10**9
-WARM_C = 75.0
-"""Raspberry Pis slow down from 80 °C, phones and small boards earlier; a run of a minute adds some degrees."""
-BUSY_PER_CORE = 0.25
+BUSY = 0.10
+"""Of all processors: on four cores that is nearly half of one."""
 CLOCK_OFF_S = 60.0
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -38,12 +46,12 @@ class Finding:
     """What to do; empty where all is well."""
 
 
-def examine(transport: Transport, python: str = "python3") -> tuple[Finding, ...]:
-    """Look at a device. What cannot be looked at because of a failure before it is left out."""
-    return tuple(findings(transport, python))
+def examine(transport: Transport, device: Device) -> tuple[Finding, ...]:
+    """Look at a device, some seconds long. What cannot be looked at because of a failure before it is left out."""
+    return tuple(findings(transport, device))
 
 
-def findings(transport: Transport, python: str) -> Iterator[Finding]:
+def findings(transport: Transport, device: Device) -> Iterator[Finding]:
     try:
         started = time.monotonic()
         transport.run(["true"], timeout_s=ASK_S)
@@ -52,125 +60,186 @@ def findings(transport: Transport, python: str) -> Iterator[Finding]:
         yield Finding("reachable", "fail", str(exc), "check that the device is on, and that its shell runs `true`")
         return
     try:
-        platform = platform_of(transport)
+        target = platform_of(transport)
+        before = time.time()
+        told = ask(transport, target, device.python)
+        middle = (before + time.time()) / 2
     except DeviceError as exc:
-        yield Finding("system", "fail", str(exc), "log in to a Linux device or a Mac")
+        yield Finding("system", "fail", str(exc), "use a Linux device, an Android device or a Mac whose `sh` is a POSIX shell")
         return
-    target = platform.description
-    version = python_version(transport, python)
-    yield python_finding(version, python, target)
-    if version not in target.pythons:
-        return
-    before = time.time()
-    try:
-        told = tell(transport, platform, python)
-    except DeviceError as exc:
-        yield Finding("system", "fail", str(exc), f"check that {python} there is whole: reinstall it")
-        return
-    middle = (before + time.time()) / 2
     yield processor(told, target)
-    yield macos(told, target) if target.minimum_macos else libc(told, target)
+    yield runtime(device, target, told)
+    yield folder(told)
     yield room(told)
-    yield from speed(told)
+    if told.root.endswith("/edgekit"):
+        yield holder(transport, told.root)
     yield clock(told.time_s - middle)
-
-
-def python_version(transport: Transport, python: str) -> str | None:
-    """Such as `3.11`; None where there is no such Python."""
+    yield from speed(told.state)
+    yield from screen(told)
     try:
-        done = transport.run([python, "-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], timeout_s=ASK_S)
-    except CommandFailed:
-        return None
-    except DeviceError:  # this machine says so when it cannot start a command
-        return None
-    return done.stdout.strip()
+        time.sleep(WATCH_S)
+        yield from background(told.state, ask_state(transport, target))
+    except DeviceError as exc:
+        yield Finding("reachable", "fail", str(exc), "look at its cable, its network and its supply: it was there a moment ago")
 
 
-def python_finding(version: str | None, python: str, target: PlatformDescription) -> Finding:
-    range_text = f"{target.pythons[0]} to {target.pythons[-1]}"
-    if version is None:
-        return Finding("python", "fail", f"no {python}", f"install Python {range_text} there (`{target.install_python}`)")
-    if version not in target.pythons:
-        return Finding("python", "fail", f"{python} is Python {version}", f"install Python {range_text} there and name it with --python")
-    return Finding("python", "ok", f"{python} is Python {version}")
-
-
-def processor(told: Told, target: PlatformDescription) -> Finding:
-    machine, bits = told.identity["machine"], told.identity["bits"]
-    words = f"{told.identity.get('processor', machine)}, {machine}, {bits} bits, {len(told.cores)} cores"
-    if machine not in target.machines or bits != "64":
-        return Finding("processor", "fail", words, f"install a 64-bit system of one of these kinds: {', '.join(target.machines)}")
+def processor(told: Told, target: Platform) -> Finding:
+    bits = told.identity.get("bits")
+    words = ", ".join(filter(None, (told.identity.get("processor"), told.machine, bits and f"{bits} bits", f"{len(told.cores)} cores")))
+    machines = {*target.description.machines, *target.description.zig}
+    if told.machine not in machines:
+        return Finding("processor", "fail", words, f"install a system of one of these kinds: {', '.join(sorted(machines))}")
     if told.emulated:
-        return Finding(
-            "processor", "warn", f"{words}; emulated: {told.identity['emulation']}", "measure on the device itself: emulated figures are never judged"
-        )
+        return Finding("processor", "warn", f"{words}; emulated: {told.identity['emulation']}", "measure on a device itself: emulated figures are never judged")
     return Finding("processor", "ok", words)
 
 
-def libc(told: Told, target: PlatformDescription) -> Finding:
+def runtime(device: Device, target: Platform, told: Told) -> Finding:
+    """Whether files can be run there: by what, and whether that finds what it needs."""
+    try:
+        runner = runner_for(device, target, told)
+    except (InputError, DeviceError) as exc:
+        return Finding("runtime", "fail", str(exc), python_cure(target) or "correct its entry in lab.toml, or use another device")
+    libc = told.identity.get("libc", "unknown C library")
+    if runner.name == "python":
+        version = f"Python {told.python}"
+        if told.python not in target.description.pythons:
+            return Finding("runtime", "fail", f"{device.python} is {version}", f"{python_cure(target)} and name it with `python` in lab.toml")
+        return libc_finding(f"the Python agent, {version}, {libc}", told, target.description.minimum_glibc, target.description.minimum_macos)
+    if runner.name == "native":
+        return libc_finding(f"the native runner, {libc}", told, native_glibc(runner, target, told), "")
+    return Finding("runtime", "ok", f"{runner.name}, {libc}")
+
+
+def python_cure(target: Platform) -> str:
+    pythons = target.description.pythons
+    return f"install Python {pythons[0]} to {pythons[-1]} there (`{target.description.install_python}`)" if pythons else ""
+
+
+def native_glibc(runner: Runner, target: Platform, told: Told) -> str:
+    """The oldest glibc with which every format runs; "" where the runner brings its own."""
+    needed = [minimum_glibc(target, form, told.machine) for form in target.description.native]
+    return max((version for version in needed if version), key=numbers, default="")
+
+
+def libc_finding(words: str, told: Told, glibc: str, macos: str) -> Finding:
     name, _, version = told.identity.get("libc", "").partition(" ")
-    if name != "glibc" or numbers(version) < numbers(target.minimum_glibc):
-        cure = f"install a system with glibc {target.minimum_glibc} or later, such as Debian 12: the runtimes' wheels need it"
-        return Finding("libc", "fail", f"{name} {version}".strip() or "no glibc", cure)
-    return Finding("libc", "ok", f"{name} {version}")
-
-
-def macos(told: Told, target: PlatformDescription) -> Finding:
-    words = told.identity.get("os", "")
-    if numbers(words.removeprefix("macOS ").partition(" ")[0]) < numbers(target.minimum_macos):
-        return Finding("system", "fail", words or "no macOS", f"install macOS {target.minimum_macos} or later: the runtimes' wheels need it")
-    return Finding("system", "ok", words)
+    if glibc and (name != "glibc" or numbers(version) < numbers(glibc)):
+        return Finding("runtime", "fail", words, f"install a system with glibc {glibc} or later, such as Debian 12: the runtimes need it")
+    system = told.identity.get("os", "")
+    if macos and numbers(system.removeprefix("macOS ").partition(" ")[0]) < numbers(macos):
+        return Finding("runtime", "fail", f"{words}, {system or 'no macOS'}", f"install macOS {macos} or later: the runtimes need it")
+    return Finding("runtime", "ok", words)
 
 
 def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
+def folder(told: Told) -> Finding:
+    user = "" if told.uid is None else f", as {'root' if told.uid == 0 else 'shell' if told.uid == 2000 else 'user'} ({told.uid})"
+    if told.root_writable:
+        return Finding("rights", "ok", f"{told.root} can be written{user}")
+    cure = "use the rights of `adb shell` (`adb unroot` if they were changed)" if told.android else "log in as a user with a home folder"
+    return Finding("rights", "fail", f"{told.root} cannot be written{user}", f"{cure}, or set EDGEKIT_CACHE_DIR there to a folder that can")
+
+
 def room(told: Told) -> Finding:
-    words = f"{bytes_text(told.home_free_bytes)} free in {told.home}"
-    if not told.home_writable:
-        return Finding("disk", "fail", f"{told.home} is not writable", "log in as a user with a home folder, or set EDGEKIT_CACHE_DIR there")
-    if told.home_free_bytes < NEEDED_BYTES:
+    free = told.root_free_bytes
+    if free is None:
+        return Finding("disk", "warn", f"it does not tell how much is free in {told.root}", "look with `df` there: the runtimes need 200 MB")
+    words = f"{bytes_text(free)} free in {told.root}"
+    if free < NEEDED_BYTES:
         return Finding("disk", "fail", words, f"free at least {bytes_text(NEEDED_BYTES)}: the runtimes need it")
-    if told.home_free_bytes < PLENTY_BYTES:
-        return Finding("disk", "warn", words, "free some space if models are large")
-    return Finding("disk", "ok", words)
+    return Finding("disk", "warn", words, "free some space if models are large") if free < PLENTY_BYTES else Finding("disk", "ok", words)
 
 
-def speed(told: Told) -> Iterator[Finding]:
+def holder(transport: Transport, root: str) -> Finding:
+    """Whether another edgekit uses the device, found by taking it for a moment."""
+    try:
+        with lock(transport, root, Holder.here("edgekit doctor")):
+            return Finding("in use", "ok", "no other edgekit uses it")
+    except DeviceError as exc:
+        return Finding("in use", "warn", str(exc), "wait until it has ended: two at once disturb each other")
+
+
+def speed(state: Mapping[str, str]) -> Iterator[Finding]:
     """What makes the same file faster or slower from one day to the next; only what the device tells."""
-    by_cpu, khz = governors(told.state), frequencies_khz(told.state)
+    by_cpu, khz, capped = governors(state), frequencies_khz(state), caps(state)
     if by_cpu:
-        now = per_cpu({cpu: f"{value / 1000:.0f} MHz" for cpu, value in khz.items()})
-        words = f"{per_cpu(by_cpu)}, now {now}" if khz else per_cpu(by_cpu)
+        now = per_cpu(megahertz(khz))
+        words = "; ".join(filter(None, (per_cpu(by_cpu), now and f"now {now}", capped and f"capped at {capped}")))
+        cure = "measure with --set-governor performance, or set it: `echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`"
         slow = "powersave" in by_cpu.values()
-        cure = "set another: `echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`"
-        yield Finding("governor", "warn", words, cure) if slow else Finding("governor", "ok", words)
-    zones = temperatures_c(told.state)
+        lift = "set scaling_max_freq to cpuinfo_max_freq, if nothing of the system's holds it down"
+        yield Finding("governor", "warn", words, cure if slow else lift) if slow or capped else Finding("governor", "ok", words)
+    zones = all_temperatures_c(state)
     if zones:
         hottest = max(zones, key=lambda zone: zones[zone])
-        words = f"{zones[hottest]:.1f} °C ({hottest})"
-        hot = zones[hottest] >= WARM_C
-        yield Finding("temperature", "warn", words, "let it cool down, or cool it, before measuring") if hot else Finding("temperature", "ok", words)
-    held = throttling(told.state)
-    if held is not None:
-        past = [name for name in held.since_boot if name not in held.now]
-        words = "; ".join(filter(None, (", ".join(held.now) and f"now: {', '.join(held.now)}", ", ".join(past) and f"since boot: {', '.join(past)}"))) or "none"
-        cure = "use the maker's power supply and a cooler, then restart the device"
-        yield Finding("throttling", "ok", words) if words == "none" else Finding("throttling", "warn", words, cure)
-    limit = speed_limit(told.state)
-    if limit is not None:
-        cure = "let it cool down, and connect its power supply"
-        yield Finding("throttling", "warn", f"held to {limit} % of its speed", cure) if limit < 100 else Finding("throttling", "ok", "none")
-    load = load_average(told.state)
-    if load is not None:
-        words = f"load {load:.2f} on {told.identity['cores']} cores"
-        busy = load > BUSY_PER_CORE * int(told.identity["cores"])
+        why = hot(state)
+        words = why or f"{zones[hottest]:.1f} °C ({hottest})"
+        yield Finding("temperature", "warn", words, "let it cool down, or cool it, before measuring") if why else Finding("temperature", "ok", words)
+    yield from throttling(state)
+    charge = charge_in_words(state)
+    if charge:
+        low = drained(state)
+        cure = f"connect its charger: below {LOW_BATTERY_PERCENT} % devices slow down to save what is left"
+        yield Finding("battery", "warn", low, cure) if low else Finding("battery", "ok", charge)
+
+
+def caps(state: Mapping[str, str]) -> str:
+    """The highest frequencies that are allowed, where that is less than the processors can; else ""."""
+    most, allowed = frequencies_khz(state, "cpuinfo_max_freq"), frequencies_khz(state, "scaling_max_freq")
+    return per_cpu(megahertz(allowed)) if any(khz < most.get(cpu, khz) for cpu, khz in allowed.items()) else ""
+
+
+def throttling(state: Mapping[str, str]) -> Iterator[Finding]:
+    """Now and since the device started."""
+    answer = state.get("vcgencmd get_throttled", "")
+    held, counts, now = vcgencmd.throttling(answer), throttle_counts(state), throttled(state)
+    past = ", ".join(held.since_boot) if held else ""
+    if now:
+        yield Finding(
+            "throttling", "warn", f"now: {now}" + (f"; since boot: {past}" if past else ""), "use the maker's power supply and a cooler, and let it cool down"
+        )
+    elif past:
+        yield Finding("throttling", "warn", f"none now; since boot: {past}", "use the maker's power supply and a cooler, then restart the device")
+    elif any(counts.values()):
+        times = max(counts.values())
+        yield Finding("throttling", "warn", f"none now; {times} times since boot, for its heat", "cool it, and close what else runs there while measuring")
+    elif held or counts or "dumpsys thermalservice" in state or "pmset/CPU_Speed_Limit" in state:
+        yield Finding("throttling", "ok", "none")
+    elif answer:
+        yield Finding(
+            "throttling", "warn", f"vcgencmd: {answer.partition(chr(10))[0]}", "add the user to the group video there: `sudo usermod -aG video $USER`"
+        )
+
+
+def screen(told: Told) -> Iterator[Finding]:
+    """What a phone's user may have switched."""
+    shown = told.state.get("screen")
+    if shown is not None:
+        words = f"{shown}{', stays on while charging' if told.state.get('stay_on', '0') != '0' else ''}"
+        cure = "wake it (edgekit does so while it measures): with the screen off the system slows down what runs"
+        yield Finding("screen", "ok", words) if shown == "on" else Finding("screen", "warn", words, cure)
+    airplane = told.state.get("airplane_mode")
+    if airplane in ("0", "1"):
+        cure = "switch it on while measuring, if the device is not reached over its network"
+        yield Finding("airplane mode", "ok", "on") if airplane == "1" else Finding("airplane mode", "warn", "off: the radio may wake the processor", cure)
+    if told.state.get("battery_saver") == "1":
+        yield Finding("battery saver", "warn", "on", "switch it off: it holds the processor down")
+
+
+def background(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Finding]:
+    share = proc_stat.busy(before.get("stat", ""), after.get("stat", ""))
+    if share is not None:
+        words = f"{100 * share:.0f} % of the processors' time"
+        busy = share > BUSY
         yield Finding("background load", "warn", words, "stop what else runs there, and wait a minute") if busy else Finding("background load", "ok", words)
 
 
 def clock(ahead_s: float) -> Finding:
     words = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine"
     if abs(ahead_s) > CLOCK_OFF_S:
-        return Finding("clock", "warn", words, "set it: `sudo timedatectl set-ntp true`, or on a Mac `sudo sntp -sS time.apple.com`")
+        return Finding("clock", "warn", words, "set it: `sudo timedatectl set-ntp true`, on a Mac `sudo sntp -sS time.apple.com`, on a phone in its settings")
     return Finding("clock", "ok", words)

@@ -16,6 +16,8 @@ from edgekit.facts.number import decimal, integer
 IDENTITY = ("hostname", "model", "product", "processor", "machine", "bits", "cores", "memory_kb", "kernel", "os", "libc", "python", "emulation")
 QUESTION = {"getprop", "present_cores", "allowed_cores", "root", "root_writable", "df", "uid", "time_s", "uptime_s", "boot_id"}
 """Frames that are read once, and are no part of the state."""
+SMALL = {"aarch64": "armv7l", "x86_64": "i686"}
+"""`uname -m` names the kernel's machine; a system of 32 bits under a kernel of 64, as older Raspberry Pi OS has it, runs programs for the other."""
 
 
 class NotToldError(Exception):
@@ -52,7 +54,7 @@ class Told:
 
     @property
     def machine(self) -> str:
-        """As `uname -m` says it."""
+        """What its programs are built for, as `uname -m` would say it: aarch64, armv7l, x86_64."""
         return self.identity["machine"]
 
     @property
@@ -118,6 +120,8 @@ def read_identity(told: Mapping[str, str]) -> dict[str, str]:
     present = cpu_list.parse(told.get("present_cores", ""))
     if present:
         found["cores"] = str(len(present))
+    if found.get("bits") == "32":
+        found["machine"] = SMALL.get(found.get("machine", ""), found.get("machine", ""))
     build = getprop.parse(told.get("getprop", ""))
     if build:
         android = {"model": build.model, "soc": build.soc, "fingerprint": build.fingerprint, "release": build.release, "serial": build.serial, "sdk": build.sdk}

@@ -54,7 +54,7 @@ def in_words(state: Mapping[str, str]) -> dict[str, str]:
         "governor": per_cpu(governors(state)),
         "frequency": per_cpu(megahertz(now)),
         "highest_frequency": per_cpu(megahertz(most)),
-        "frequency_cap": per_cpu(megahertz({cpu: khz for cpu, khz in allowed.items() if khz < most.get(cpu, khz)})),
+        "frequency_cap": per_cpu(megahertz(allowed)) if any(khz < most.get(cpu, khz) for cpu, khz in allowed.items()) else "",
         "temperature": ", ".join(f"{zone} {celsius:.1f} °C" for zone, celsius in all_temperatures_c(state).items()),
         "throttled": "" if held is None else f"now: {', '.join(held.now) or 'no'}; since boot: {', '.join(held.since_boot) or 'no'}",
         "thermal_status": "" if thermal is None or thermal.status is None else thermalservice.STATUSES[thermal.status],

@@ -35,6 +35,7 @@ state() {
     line "dumpsys power$tab"
     dumpsys power < /dev/null | sed -n "s/^  *[A-Za-z()]*=/$tab&/p"
     fact loadavg /proc/loadavg
+    fact stat /proc/stat
     memory MemAvailable:available_kb SwapTotal:swap_total_kb SwapFree:swap_free_kb
 }
 

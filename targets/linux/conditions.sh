@@ -101,6 +101,7 @@ state() {
     done
     raspberry
     fact loadavg /proc/loadavg
+    fact stat /proc/stat
     memory MemAvailable:available_kb SwapTotal:swap_total_kb SwapFree:swap_free_kb
     limits
 }
