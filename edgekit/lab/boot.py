@@ -60,6 +60,7 @@ def main(folder: Path) -> None:
     listener = socket.create_server(("127.0.0.1", boot.outer_port))
     root = folder / "root"
     root.mkdir(exist_ok=True)
+    os.chdir("/")
     check(libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET), "no new namespaces")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     first = os.fork()

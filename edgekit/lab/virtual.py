@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -144,13 +143,22 @@ def start(folder: Path, kind: str, told: answers.Answers, say: Progress) -> Virt
         boot |= {"hostname": KINDS[kind], "layers": [str(place / "own"), str(layer)], "outer_port": port, "writable_mb": WRITABLE_MB}
         write_text(place / "boot.json", json.dumps({**boot, "binfmt": binfmt_line(qemu)}, indent=1))
         say(f"{KINDS[kind]}: starting", None)
-        with (place / "log").open("wb") as log:
-            words = [sys.executable, "-m", "edgekit.lab.boot", str(place)]
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        pid = launch(place)
         address = f"ssh:{SSH_ALIAS}" if kind == "pi" else f"adb:127.0.0.1:{port}"
-        device = Virtual(kind, told.name, address, port, str(place), process.pid, started(process.pid))
+        device = Virtual(kind, told.name, address, port, str(place), pid, started(pid))
         write_text(place / "state.json", json.dumps(asdict(device), indent=1))
     return device
+
+
+def launch(place: Path) -> int:
+    """Start the process that is the device, in a session of its own and for longer than this one lives; its process id."""
+    words = [sys.executable, "-P", "-m", "edgekit.lab.boot", str(place)]
+    log = os.open(place / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        to = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        return os.posix_spawn(sys.executable, words, os.environ, file_actions=to, setsid=True)
+    finally:
+        os.close(log)
 
 
 def pi_boot(place: Path, folder: Path, told: answers.Answers, port: int) -> dict[str, object]:
