@@ -15,7 +15,7 @@ from typing import Any
 
 from edgekit import native
 from edgekit.agent import Agent, Runs
-from edgekit.benchmark_model import BenchmarkModelRuns
+from edgekit.benchmark_model import BenchmarkModelRuns, verified
 from edgekit.conditions import Told
 from edgekit.deliver import Delivery
 from edgekit.device import Device
@@ -99,7 +99,8 @@ class NativeRunner(Runner):
     name = "native"
 
     def needs(self, form: str) -> Sequence[Need]:
-        return (Need(native.bundle(self.platform, form, self.told.machine), f"the native runner with {native.TITLES[form]}", True),)
+        archive = native.bundle(self.platform, form, self.told.machine)
+        return (Need(archive, f"the native runner with {native.TITLES[form]}", True),)
 
     def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
         (need,) = self.needs(form)
@@ -125,7 +126,7 @@ class BenchmarkModelRunner(Runner):
     def needs(self, form: str) -> Sequence[Need]:
         if form != "tflite":
             raise InputError(f"benchmark_model runs no {form} files: convert to tflite")
-        return (Need(self.path, "benchmark_model, as given", False),)
+        return (Need(verified(self.path, self.sha256), "benchmark_model, as given", False),)
 
     def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
         return BenchmarkModelRuns(transport, there[self.path], folder)

@@ -1,6 +1,6 @@
 """An open way to a device in, a device that is ready to measure out: locked for this run, with what files need there in place.
 
-with Bench.open(transport, device, holder="ml@laptop, deploy") as bench:  # one connection, one delivery, one lock for a whole run
+with Bench.open(transport, device, verb="deploy") as bench:  # one connection, one delivery, one lock for a whole run
     told = bench.run("latency", bench.prepare(subject, settings, progress), protocol, progress)
 
 What a run changes on the device (its lock, the screen, a governor) is held by processes there that undo it when they are told to,
@@ -25,7 +25,7 @@ from edgekit.deliver import Delivery
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
 from edgekit.files import sha256_tree
-from edgekit.lock import lock
+from edgekit.lock import Holder, lock
 from edgekit.protocol import Protocol, Settings, Subject
 from edgekit.runners import Runner, runner_for
 from edgekit.runtime import Platform, platform_of
@@ -51,8 +51,8 @@ class Bench:
     """Seconds that the device was left alone to cool down."""
 
     @classmethod
-    def open(cls, transport: Transport, device: Device, settings: Settings = Settings(), *, holder: str) -> Self:  # noqa: B008 (frozen)
-        """Ask a device what it is, take it for this run, and make it ready.
+    def open(cls, transport: Transport, device: Device, settings: Settings = Settings(), *, verb: str) -> Self:  # noqa: B008 (frozen)
+        """Ask a device what it is, take it for this run, and make it ready. `verb` is what others are told who want it meanwhile.
 
         Raises:
             DeviceError: it does not answer, is in use by another edgekit, or lacks what the runner needs.
@@ -63,7 +63,7 @@ class Bench:
         runner = runner_for(device, platform, told, settings.runner)
         delivery = Delivery.open(transport)
         with contextlib.ExitStack() as undo:
-            undo.enter_context(lock(transport, delivery.root, holder))
+            undo.enter_context(lock(transport, delivery.root, Holder.here(f"edgekit {verb}")))
             if told.android:
                 undo.enter_context(awake(transport, told))
             if settings.governor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +17,9 @@ import pytest
 
 from edgekit.agent import Progress
 from edgekit.errors import AgentError, InputError
-from edgekit.protocol import PROTOCOLS
-from edgekit.records import Accuracy
+from edgekit.measure import measure
+from edgekit.protocol import PROTOCOLS, Settings, sustained
+from edgekit.records import Accuracy, Measurement
 from edgekit.toolchains.jobs import Job, run
 from edgekit.workbench import Bench
 from tests.lab.bench import SHORT, opened, taken
@@ -133,8 +136,8 @@ def test_a_wrong_file_has_no_latency_but_its_raw_samples(bench: Bench, model: Ti
 
     assert found.latency is None
     assert found.notes[0].startswith("no latency: its outputs differ from the source model's by 2 of their range")
-    assert len(found.samples_ns) == 1
-    assert len(found.samples_ns[0]) >= 50
+    assert found.samples_ns == ()
+    assert found.complete
 
 
 def test_fresh_processes_are_kept_apart(bench: Bench, model: Tiny) -> None:
@@ -142,8 +145,50 @@ def test_fresh_processes_are_kept_apart(bench: Bench, model: Tiny) -> None:
 
     assert found.latency is not None
     assert len(found.samples_ns) == 3
-    assert found.latency.n == sum(map(len, found.samples_ns))
+    assert found.latency.n == sum(len(one) for one, mark in zip(found.samples_ns, found.marks, strict=True) if not mark)
     assert found.parity.n == 20
+
+
+def test_files_are_measured_in_turns(bench: Bench, model: Tiny, tflite: Path) -> None:
+    said: list[str] = []
+    listen: Progress = lambda text, _: said.append(text.partition(": ")[2]) if "process " in text else None  # noqa: E731
+    subjects = [model.subject(), model.subject(tflite)]
+
+    known = [(subject.format, found) for subject, found in measure(bench, subjects, replace(SHORT, processes=2), Settings(), listen)]
+
+    assert [form for form, _ in known] == ["onnx", "tflite", "onnx", "tflite"]
+    assert [isinstance(found, Measurement) and found.complete for _, found in known] == [False, False, True, True]
+    assert said == ["process 1", "process 1", "process 2", "process 2"]
+
+
+def test_a_disturbed_process_is_kept_and_marked_and_repeated(bench: Bench, tmp_path: Path) -> None:
+    large = tiny(tmp_path, width=2048, n=2, layers=3)  # some milliseconds a run: each of them shares its core
+    core = min(os.sched_getaffinity(0))
+    burn = ["taskset", "-c", str(core), sys.executable, "-c", "while True: pass"]
+    burning: list[subprocess.Popen[bytes]] = []
+
+    def disturb(said: str, _: float | None) -> None:
+        if "measuring: " in said and not burning:
+            burning.append(subprocess.Popen(burn))
+        if "process 2" in said:
+            burning[0].kill()
+
+    try:
+        found = taken(bench, large.subject(), replace(SHORT, min_s=1.5, repeats=2), Settings(cores_asked=str(core)), disturb)
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+
+    assert 2 <= len(found.samples_ns) <= 3
+    assert all(found.samples_ns)
+    assert found.conditions.cores == (core,)
+    assert any("disturbed: " in note or "slowed down by " in note for note in found.notes)
+    assert found.latency is not None
+    counted = [one for one, mark in zip(found.samples_ns, found.marks, strict=True) if not mark]
+    assert found.latency.n == sum(map(len, counted))
+    if len(counted) < len(found.samples_ns):  # where another program disturbs this machine all the time, all count
+        assert found.marks[0].startswith(("disturbed: ", "slowed down by "))
 
 
 def test_a_killed_agent_loses_nothing_that_it_had(bench: Bench, model: Tiny) -> None:
@@ -153,7 +198,8 @@ def test_a_killed_agent_loses_nothing_that_it_had(bench: Bench, model: Tiny) -> 
     assert "no latency: partial, the agent was killed by the system; memory has most likely run out" in found.notes[0]
     assert len(found.samples_ns[0]) >= 50
     assert found.parity.max_rel < 1e-5
-    assert found.memory is None
+    assert found.memory is not None
+    assert not found.complete
 
 
 def test_a_deadline_loses_nothing_either(bench: Bench, model: Tiny) -> None:
@@ -165,18 +211,10 @@ def test_a_deadline_loses_nothing_either(bench: Bench, model: Tiny) -> None:
     assert agents(bench) == []
 
 
-def test_an_agent_killed_before_its_outputs_is_an_error_that_says_so(bench: Bench, model: Tiny) -> None:
-    with killed_at_once(bench, 1), pytest.raises(AgentError, match=r"^local: the agent was killed by the system; memory has most likely run out"):
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_agent_killed_before_it_measures_is_an_error_that_says_so(nth: int, bench: Bench, model: Tiny) -> None:
+    with killed_at_once(bench, nth), pytest.raises(AgentError, match=r"^local: the agent was killed by the system; memory has most likely run out"):
         taken(bench, model.subject())
-
-
-def test_without_memory_figures_the_measurement_stands(bench: Bench, model: Tiny) -> None:
-    with killed_at_once(bench, 2):
-        found = taken(bench, model.subject())
-
-    assert found.latency is not None
-    assert found.memory is None
-    assert any(note.startswith("no memory figures: the agent was killed") for note in found.notes)
 
 
 def test_a_file_that_the_runtime_cannot_load_is_an_error(bench: Bench, model: Tiny, tmp_path: Path) -> None:
@@ -223,10 +261,10 @@ def server() -> Iterator[Server]:
 @pytest.mark.lab
 def test_another_user_with_an_empty_home_measures_over_ssh(server: Server, model: Tiny, tflite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
-    with connect(server.address) as transport, Bench.open(transport) as bench:
+    with opened(server.address, Settings(runner="python")) as bench:
         found = [taken(bench, model.subject(path)) for path in (model.onnx, tflite)]
         first = bench.pushed_bytes
-    with connect(server.address) as transport, Bench.open(transport) as bench:
+    with opened(server.address, Settings(runner="python")) as bench:
         taken(bench, model.subject())
         second = bench.pushed_bytes
 
@@ -238,15 +276,25 @@ def test_another_user_with_an_empty_home_measures_over_ssh(server: Server, model
 
 
 @pytest.mark.lab
-def test_a_connection_that_drops_while_measuring_is_an_error(server: Server, model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_drops_while_measuring_keeps_what_was_measured(server: Server, model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
     dropped: list[str] = []
 
     def listen(said: str, _: float | None) -> None:
-        if said.startswith("measuring: ") and not dropped:
+        if "measuring: " in said and not dropped:
             dropped.append(said)
             server.drop()
 
-    with pytest.raises(Unreachable, match=r"^ssh:"):
-        with connect(server.address) as transport, Bench.open(transport) as bench:
-            taken(bench, model.subject(), LONG, progress=listen)
+    with opened(server.address, Settings(runner="python")) as bench:
+        found = taken(bench, model.subject(), LONG, progress=listen)
+
+    assert found.latency is None
+    assert "partial, the agent was lost with its connection" in found.notes[0]
+    assert len(found.samples_ns[0]) >= 50
+
+
+def test_a_sustained_measurement_is_told_minute_by_minute(bench: Bench, model: Tiny) -> None:
+    found = taken(bench, model.subject(), replace(sustained(60), min_s=0.3))
+
+    assert [(one.minute, one.n) for one in found.minutes] == [(1, len(found.samples_ns[0]))]
+    assert found.protocol == "sustained 60 s"

@@ -29,7 +29,7 @@ from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.transport import connect
 from edgekit.verbs.convert import lineage_path
 from edgekit.verbs.deploy import Deployment, new_run, runs_there
-from edgekit.verbs.measured import Plan, holder, measured, settings_for
+from edgekit.verbs.measured import Plan, measured, settings_for
 from edgekit.workbench import Bench
 from edgekit.write.format import Format, formats
 
@@ -97,7 +97,7 @@ def bench(
     sha256 = sha256_tree(file)
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
-    with connect(device.address) as transport, Bench.open(transport, device, settings, holder=holder("bench")) as opened:
+    with connect(device.address) as transport, Bench.open(transport, device, settings, verb="bench") as opened:
         profile = device.profile or match_profile(opened.told.identity)
         if fmt.name not in runs_there(profile):
             raise InputError(f"{device.name} does not run {fmt.title} files: give one of {', '.join(runs_there(profile))}")

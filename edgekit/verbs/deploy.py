@@ -21,7 +21,7 @@ from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
 from edgekit.verbs.convert import Source, convert, open_source, prefixed
-from edgekit.verbs.measured import Plan, holder, measured, settings_for
+from edgekit.verbs.measured import Plan, measured, settings_for
 from edgekit.workbench import Bench
 from edgekit.write.format import Format
 
@@ -73,7 +73,7 @@ def deploy(
     started = time.monotonic()
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
-    with connect(device.address) as transport, Bench.open(transport, device, settings, holder=holder("deploy")) as bench:
+    with connect(device.address) as transport, Bench.open(transport, device, settings, verb="deploy") as bench:
         profile = device.profile or match_profile(bench.told.identity)
         with open_source(path, shapes or {}, data, recipes, formats, progress) as source, open_store() as store:
             run = new_run(source.model.path, source.model.sha256, device, profile, bench)

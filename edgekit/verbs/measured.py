@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -45,11 +42,6 @@ class Done:
 def settings_for(device: Device, given: Settings, threads: int | None, cores: str | None) -> Settings:
     """What was asked for, else what the lab says of the device, else one thread on all cores."""
     return replace(given, threads=threads or device.threads or 1, cores_asked=cores or device.cores or "all")
-
-
-def holder(verb: str) -> str:
-    """Who holds a device, for whoever wants it at the same time."""
-    return f"{getpass.getuser()}@{socket.gethostname()} (edgekit {verb}, process {os.getpid()})"
 
 
 def measured(

@@ -21,7 +21,7 @@ SHORT = Protocol("short", processes=1, min_runs=50, min_s=0.1, warm_up_min_s=0.0
 def opened(target: str = "local", settings: Settings = Settings(), device: Device | None = None) -> Iterator[Bench]:  # noqa: B008 (frozen)
     """A device, ready to measure."""
     device = device or resolve(target)
-    with connect(device.address) as transport, Bench.open(transport, device, settings, holder="a test") as bench:
+    with connect(device.address) as transport, Bench.open(transport, device, settings, verb="test") as bench:
         yield bench
 
 
