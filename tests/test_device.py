@@ -222,6 +222,12 @@ def test_an_unknown_target_gets_the_nearest_name() -> None:
     assert refusal("pixel-8") == "unknown target 'pixel-8': did you mean 'pixel-7'?"
 
 
+def test_a_slip_of_the_pen_starts_no_adb_server(adb: FakeAdb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    refusal("pixel-8")
+    assert adb.asked == []
+
+
 def test_the_lab_file_here_comes_before_the_one_in_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "config" / "lab.toml").write_text(PI + SECOND_PI, encoding="utf-8")
     assert resolve("bench-pi").address == "ssh:pi@bench"

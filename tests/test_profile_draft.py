@@ -128,6 +128,9 @@ def test_facts_are_the_devices_words_with_where_they_were_read() -> None:
 
 
 def test_a_board_with_another_memory_is_another_kind() -> None:
+    assert draft(PI | {"memory_kb": "8388608"}, on=DAY).profile.title.endswith(", 8 GB")
+    assert draft(PI | {"memory_kb": "486084"}, on=DAY).profile.title.endswith(", 512 MB")
+    assert draft(PI | {"memory_kb": "5900000"}, on=DAY).profile.title.endswith(", 6 GB")
     match = written(PI).match
     for kb, holds in (("8245632", True), ("8388608", True), ("4136448", False), ("16508336", False)):
         assert match.holds(PI | {"memory_kb": kb}) == holds, kb
