@@ -6,6 +6,7 @@ its own, out of reach of what ends a connection's commands, and ends its stdin w
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 from collections.abc import Iterator
@@ -23,19 +24,21 @@ SLOWEST_FIRST_BEAT_S = 0.5
 READY_S = 15.0
 UNDO_S = 10.0
 LONGEST_S = 30 * 24 * 3600.0
+ENDED = re.compile(r"edgekit-ended (\d{1,3})")
 
 # Without setsid (macOS) Perl makes the session; without Perl the script runs all the same, and is killed with the connection's other commands.
 # It stays a child of this shell: a leader of a process group cannot make a session, and would not wait for the one it starts.
 LAUNCH = """apart() {
   EDGEKIT_SESSION=1
   export EDGEKIT_SESSION
-  if command -v setsid >/dev/null 2>&1; then
-    setsid "$@"
-  elif command -v perl >/dev/null 2>&1; then
-    perl -MPOSIX -e 'POSIX::setsid(); exec @ARGV' "$@"
+  exec 5>&2 2>/dev/null # the session ends by SIGKILL, and some shells report that
+  if command -v setsid >/dev/null; then
+    (exec setsid "$@" 2>&5 5>&-)
+  elif command -v perl >/dev/null; then
+    (exec perl -MPOSIX -e 'POSIX::setsid(); exec @ARGV' "$@" 2>&5 5>&-)
   else
     EDGEKIT_SESSION=
-    "$@"
+    "$@" 2>&5 5>&-
   fi
 }
 """
@@ -56,7 +59,9 @@ class Hold:
         self.lines: list[str] = []
         self.moved = threading.Event()  # it has spoken, or ended
         self.released = threading.Event()
-        self.out, self.err, self.code = Output(self.hear), Output(), 0
+        self.out, self.err = Output(self.hear), Output()
+        self.code: int | None = None
+        """What the script ended with; None where it was cut off."""
         self.thread = threading.Thread(target=self.stream, name="edgekit-hold", daemon=True)
 
     @classmethod
@@ -80,7 +85,7 @@ class Hold:
             if hold.lost is not None:
                 raise hold.lost
             said = hold.err.end()
-            message = f"a script ended with code {hold.code} before it began: {last_line(said) or 'it said nothing'}"
+            message = f"a script ended with code {'unknown' if hold.code is None else hold.code} before it began: {last_line(said) or 'it said nothing'}"
             raise CommandFailed(transport.address, message, argv=["sh", "-s"], code=hold.code, stderr=said)
         hold.said = hold.lines[0]
         return hold
@@ -98,9 +103,7 @@ class Hold:
 
     def stream(self) -> None:
         try:
-            self.code = self.transport.stream(
-                ["sh", "-s"], feed=self.beats(), out=self.out.feed, err=self.err.feed, timeout_s=LONGEST_S, doing="holding what was changed"
-            )
+            self.transport.stream(["sh", "-s"], feed=self.beats(), out=self.out.feed, err=self.err.feed, timeout_s=LONGEST_S, doing="holding what was changed")
             self.out.end()
         except DeviceError as exc:
             self.lost = None if self.released.is_set() else exc
@@ -108,8 +111,11 @@ class Hold:
             self.moved.set()
 
     def hear(self, line: str) -> None:
-        self.lines.append(line)
-        self.moved.set()
+        if ended := ENDED.fullmatch(line):
+            self.code = int(ended[1])
+        elif line:
+            self.lines.append(line)
+            self.moved.set()
 
     def beats(self) -> Iterator[bytes]:
         """The script, then a line now and then until it is released."""

@@ -9,14 +9,11 @@ shift
 trap "" HUP INT PIPE TERM # a lost connection must not end this before the script has undone what it did
 exec 3<&0 4>&2 2>/dev/null # whatever is left for some seconds must not keep the connection's streams open
 {
-  trap - TERM
   exec 4>&-
   { while sleep 15; do echo tick || exit; done; } </dev/null 3<&- &
   while read -r beat; do echo beat; done <&3
   echo end
-  kill "$!"
 } | {
-  trap - TERM
   exec 3<&- 4>&-
   missed=0
   while [ "$missed" -lt 4 ] && read -r what; do
@@ -25,8 +22,7 @@ exec 3<&0 4>&2 2>/dev/null # whatever is left for some seconds must not keep the
 } | {
   exec 3<&-
   sh -c "$script" sh "$@" 2>&4 4>&-
-  code=$?
-  # What still waits for beats ends with it. In a session of its own this group has nobody else in it.
-  [ -z "$EDGEKIT_SESSION" ] || kill -s TERM 0
-  exit "$code"
+  printf '\nedgekit-ended %s\n' "$?"
+  # What still waits for beats ends with it: in a session of its own this group has nobody else in it.
+  [ -z "$EDGEKIT_SESSION" ] || kill -s KILL 0
 }

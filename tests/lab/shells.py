@@ -21,6 +21,9 @@ def programs(shell: str, folder: Path) -> Path:
     folder.mkdir()
     if tools == "busybox":
         subprocess.run(["busybox", "--install", "-s", folder], check=True)
+        if shell != "busybox":  # whose setsid would start its own shell, whatever `sh` is
+            (folder / "setsid").unlink()
+            (folder / "setsid").symlink_to(str(shutil.which("setsid")))
     else:
         names = ["cat", "chmod", "cp", "cut", "df", "du", "find", "gzip", "mkdir", "mv", "perl", "rm", "rmdir", "setsid", "sleep", "sync", "tar", "tr", "wc"]
         for name in [*names, "shasum" if tools == "shasum" else "sha256sum"]:
