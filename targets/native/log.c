@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -96,4 +97,31 @@ _Noreturn void refuse_runtime(const struct job *job, const char *doing, const ch
     char *lacks = op ? text_of("lacks the op %s", op) : text_of("failed %s the file", doing);
     const char *cure = op ? "convert without that op, or to another format" : "convert it again, or to another format";
     refuse(op, "%s %s on this %s device %s (%s): %s", job->runtime_name, job->runtime_version, machine.machine, lacks, one_line, cure);
+}
+
+static const int FATAL[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+
+static void crashed(int signal) {
+    (void)signal;
+    refuse_prepared();
+}
+
+/* Runtimes crash on files that are damaged in certain ways: until `unguard`, say that, and end. */
+void guard(const struct job *job, const char *doing) {
+    static char stack[65536];
+    static bool prepared;
+    if (!prepared) {
+        stack_t other = {.ss_sp = stack, .ss_size = sizeof stack}; /* the crash may be an overflow of the usual one */
+        sigaltstack(&other, NULL);
+        prepared = true;
+    }
+    prepare_refusal(text_of("%s %s crashed %s the file, which is cut short or damaged, or not for this runtime: convert it again, or to another format",
+                            job->runtime_name, job->runtime_version, doing));
+    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    for (size_t i = 0; i < sizeof FATAL / sizeof *FATAL; i++) sigaction(FATAL[i], &action, NULL);
+}
+
+/* From here on a crash is a crash: what was measured stays. */
+void unguard(void) {
+    for (size_t i = 0; i < sizeof FATAL / sizeof *FATAL; i++) signal(FATAL[i], SIG_DFL);
 }

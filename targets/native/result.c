@@ -121,7 +121,7 @@ _Noreturn void finish(const char *text) {
 }
 
 static const char *refused_op;
-static char *refused_message;
+static const char *refused_message;
 
 static void put_refusal(FILE *json) {
     fputs("\"error\": {\"message\": ", json);
@@ -135,10 +135,45 @@ static void put_refusal(FILE *json) {
 _Noreturn void refuse(const char *op, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    if (vasprintf(&refused_message, format, arguments) < 0) _exit(71);
+    char *message;
+    if (vasprintf(&message, format, arguments) < 0) _exit(71);
     va_end(arguments);
+    refused_message = message;
     refused_op = op;
     char *text = result_text(put_refusal);
     try_write_result(text); /* a full disk does not keep the host from hearing it */
     finish(text);
+}
+
+static char *prepared, *prepared_line, *prepared_aside, *prepared_final;
+
+/* Have a refusal ready for a moment in which nothing may be allocated. */
+void prepare_refusal(const char *message) {
+    refused_message = message;
+    refused_op = NULL;
+    prepared = result_text(put_refusal);
+    prepared_line = text_of("{\"result\": %s}\n", prepared);
+    prepared_aside = text_of("%s/result.json.aside", folder);
+    prepared_final = text_of("%s/result.json", folder);
+}
+
+static void put_all(int file, const char *text) {
+    for (size_t n = strlen(text); n;) {
+        ssize_t put = write(file, text, n);
+        if (put <= 0) return;
+        text += put;
+        n -= (size_t)put;
+    }
+}
+
+/* End with the refusal that was prepared, from within a signal's handler. */
+_Noreturn void refuse_prepared(void) {
+    int file = open(prepared_aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (file >= 0) {
+        put_all(file, prepared);
+        close(file);
+        rename(prepared_aside, prepared_final);
+    }
+    put_all(fileno(channel), prepared_line);
+    _exit(0);
 }

@@ -115,13 +115,16 @@ static char *told_delegation(void) {
 /* Load, first run, the outputs of every sample; then warm-up, then timed runs on sample 0. */
 static _Noreturn void latency(void) {
     say("loading");
+    guard(&job, "loading");
     int64_t start = now_ns();
     runtime->load(&job); /* the file is in the page cache: it was just verified */
     load_ns = now_ns() - start;
     runtime->bind(&job);
     say("running the samples");
+    guard(&job, "running");
     first_ns = run_samples();
     delegation = told_delegation();
+    unguard();
     write_result(result_text(put_latency));
     take(0);
     feed();
@@ -146,11 +149,13 @@ static void put_memory_result(FILE *json) {
 /* What the model adds to a process that already holds the runner, the runtime's code and one sample. */
 static _Noreturn void memory(void) {
     take(0);
+    guard(&job, "loading");
     hold_memory();
     say("loading");
     runtime->load(&job);
     runtime->bind(&job);
     say("measuring memory");
+    guard(&job, "running");
     for (size_t index = 0; index < job.n_samples && index < MEMORY_SAMPLES; index++) {
         if (index > 0) take(index);
         feed();

@@ -87,9 +87,11 @@ void read_sample(const struct tensor *input, const struct samples *samples, size
 int create_npy(const char *path, const struct tensor *output, size_t n);
 void append(int file, const char *path, const void *bytes, size_t n);
 
-/* log.c: what a library prints while it is asked something */
+/* log.c: what a library prints while it is asked something, and its crashes */
 void capture(void);
 void release(void);
+void guard(const struct job *job, const char *doing);
+void unguard(void);
 const char *log_words(void);
 _Noreturn void refuse_runtime(const struct job *job, const char *doing, const char *words);
 
@@ -101,6 +103,8 @@ void put_string(FILE *json, const char *text);
 char *result_text(void (*fill)(FILE *json));
 void write_result(const char *text);
 _Noreturn void finish(const char *text);
+void prepare_refusal(const char *message);
+_Noreturn void refuse_prepared(void);
 _Noreturn void refuse(const char *op, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *text_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *allocated(size_t bytes);
