@@ -255,7 +255,7 @@ def put(connection: sa.Connection, run_id: str, given: Iterable[Variant]) -> Non
         place = connection.execute(sa.select(variants.c.id).where(same)).scalar()
         connection.execute(variants.delete().where(same))
         added = variants.insert().values(
-            {"id": place} if place is not None else {},
+            **({} if place is None else {"id": place}),  # it keeps its place among the run's variants
             run_id=run_id,
             recipe=variant.recipe,
             format=variant.format,
