@@ -24,6 +24,9 @@ from edgekit.transport.adb_devices import ADDRESS as ADB
 SSH = re.compile(r"ssh:(?:[A-Za-z0-9_][\w.-]*@)?(?:[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.%\w]+\])(?::(?P<port>[0-9]{1,5}))?")
 """A host that begins with `-` could be read as an option further on, so it is no address."""
 
+VIRTUAL = ("virtual-pi", "virtual-android")
+"""What the virtual lab's devices are called while it is up."""
+
 
 def check_address(address: str) -> None:
     """Whether an address can be connected to in principle; nothing is opened.
@@ -78,6 +81,8 @@ def with_serial(target: str, devices: tuple[Device, ...]) -> Device:
     except (SetupError, DeviceError):
         found = ()
     device = next((at_address(phone.address, devices) for phone in found if phone.serial == target), None)
+    if device is None and target in VIRTUAL:
+        raise InputError(f"'{target}' is not up: run `edgekit lab virtual up`")
     if device is None:
         raise unknown("target", target, [*names, *(phone.address for phone in found)], also=also)
     return device

@@ -201,6 +201,7 @@ def test_adb_is_not_asked_about_what_is_no_phone(adb: FakeAdb) -> None:
 
 
 def test_virtual_devices_are_found_by_name_and_by_profile_only_where_no_others_are(adb: FakeAdb) -> None:
+    assert refusal("virtual-pi") == "'virtual-pi' is not up: run `edgekit lab virtual up`"
     virtual_lab_file().parent.mkdir(parents=True)
     text = PI.replace("bench-pi", "virtual-pi").replace("pi@bench", "pi@127.0.0.1:2200")
     phone = PHONE.replace("desk-phone", "virtual-android").replace("1A2B3C", "127.0.0.1:5599") + "profile = 'pixel-7'"

@@ -13,6 +13,8 @@ from edgekit.device import resolve
 from edgekit.errors import InputError
 from edgekit.lab_file import user_lab_file
 from edgekit.verbs.lab_add import prepare
+from tests.lab.cli import edgekit
+from tests.lab.sshd import sshd
 
 PHONE = {"model": "Pixel 7", "machine": "aarch64", "memory_kb": "7650516", "android_model": "Pixel 7", "android_soc": "GS201", "hostname": "localhost"}
 BOARD = {"model": "Raspberry Pi 5 Model B Rev 1.0", "machine": "aarch64", "bits": "64", "memory_kb": "8245488", "hostname": "bench-pi.local"}
@@ -89,3 +91,25 @@ def test_the_command_asks_the_device_and_writes_nothing_for_this_machine() -> No
         command.main(["--target", "local", "--yes"], standalone_mode=False)
     assert os.listdir() == []
     assert not user_lab_file().exists()
+
+
+@pytest.mark.lab
+def test_a_computer_behind_a_genuine_sshd_is_asked_once_and_found_by_its_name() -> None:
+    Path("lab.toml").write_text("# mine\n")
+    with sshd() as server:
+        work, config = Path.cwd(), str(server.config)
+        added = edgekit("lab", "add", "shelf", "--target", server.address, cwd=work, EDGEKIT_SSH_CONFIG=config)
+        assert added.code == 0, added.stderr
+        assert "GB free" in added.stdout
+        assert "written into" in added.stderr
+        assert Path("lab.toml").read_text().startswith('# mine\n\n[[device]]\nname = "shelf"\n')
+        drafted = edgekit("profile", "draft", "--target", "shelf", cwd=work, EDGEKIT_SSH_CONFIG=config)
+        assert drafted.code == 0, drafted.stderr
+        assert "told by the device on" in drafted.stdout
+        server.kill()
+        again = edgekit("lab", "add", "other", "--target", server.address, cwd=work, EDGEKIT_SSH_CONFIG=config)
+        assert (again.code, "in the lab already, as 'shelf'" in again.stderr) == (2, True)
+        Path("lab.toml").write_text("# mine\n")
+        gone = edgekit("lab", "add", "other", "--target", server.address, cwd=work, EDGEKIT_SSH_CONFIG=config)
+        assert gone.code == 5
+        assert Path("lab.toml").read_text() == "# mine\n"

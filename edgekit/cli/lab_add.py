@@ -12,6 +12,7 @@ from edgekit.cli.options import target_option
 from edgekit.cli.say import as_json, err, out, print_json, working
 from edgekit.conditions import Told
 from edgekit.device import resolve
+from edgekit.lab_file import refuse_taken
 from edgekit.runtime import platform_of
 from edgekit.transport import connect
 from edgekit.units import bytes_text
@@ -30,6 +31,7 @@ def command(name: str | None, target: str, profile: str | None, yes: bool, json_
     NAME is what --target takes from then on; without it, it is what the device calls itself.
     """
     device = resolve(target)
+    refuse_taken(name or "", device.address)  # before the device is asked
     with working(f"asking {device.address}"), connect(device.address) as transport:
         told = ask(transport, platform_of(transport), device.python)
         address = transport.address
