@@ -14,7 +14,7 @@ from edgekit.conditions.words import all_temperatures_c, charge_in_words, megahe
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
 from edgekit.facts import proc_stat, vcgencmd
-from edgekit.facts.cpufreq import frequencies_khz, governors, throttle_counts
+from edgekit.facts.cpufreq import drivers, frequencies_khz, governors, throttle_counts
 from edgekit.lock import Holder, lock
 from edgekit.native import minimum_glibc
 from edgekit.runners import Runner, runner_for
@@ -26,11 +26,15 @@ ASK_S = 30.0
 WATCH_S = 1.0
 """How long the processors are watched for what else runs there."""
 NEEDED_BYTES = 200 * 10**6
-"""Both runtimes, packed and unpacked."""
+"""Both runtimes with numpy, packed and unpacked."""
+NEEDED_NATIVE_BYTES = 60 * 10**6
+"""Both native runners, packed and unpacked, and a model."""
 PLENTY_BYTES = 10**9
 BUSY = 0.10
 """Of all processors: on four cores that is nearly half of one."""
 CLOCK_OFF_S = 60.0
+OWN_POWERSAVE = {"intel_pstate", "amd-pstate", "amd-pstate-epp"}
+"""Drivers whose governor `powersave` follows the load (Documentation/admin-guide/pm/intel_pstate.rst, amd-pstate.rst); elsewhere it is the lowest frequency."""
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -70,11 +74,12 @@ def findings(transport: Transport, device: Device) -> Iterator[Finding]:
     yield processor(told, target)
     yield runtime(device, target, told)
     yield folder(told)
-    yield room(told)
+    yield room(told, NEEDED_NATIVE_BYTES if target.description.own_libc else NEEDED_BYTES)
     if told.root.endswith("/edgekit"):
         yield holder(transport, told.root)
     yield clock(told.time_s - middle)
     yield from speed(told.state)
+    yield from throttling(told)
     yield from screen(told)
     try:
         time.sleep(WATCH_S)
@@ -144,13 +149,15 @@ def folder(told: Told) -> Finding:
     return Finding("rights", "fail", f"{told.root} cannot be written{user}", f"{cure}, or set EDGEKIT_CACHE_DIR there to a folder that can")
 
 
-def room(told: Told) -> Finding:
+def room(told: Told, needed_bytes: int) -> Finding:
     free = told.root_free_bytes
     if free is None:
-        return Finding("disk", "warn", f"it does not tell how much is free in {told.root}", "look with `df` there: the runtimes need 200 MB")
+        return Finding(
+            "disk", "warn", f"it does not tell how much is free in {told.root}", f"look with `df` there: the runtimes need {bytes_text(needed_bytes)}"
+        )
     words = f"{bytes_text(free)} free in {told.root}"
-    if free < NEEDED_BYTES:
-        return Finding("disk", "fail", words, f"free at least {bytes_text(NEEDED_BYTES)}: the runtimes need it")
+    if free < needed_bytes:
+        return Finding("disk", "fail", words, f"free at least {bytes_text(needed_bytes)}: the runtimes need it")
     return Finding("disk", "warn", words, "free some space if models are large") if free < PLENTY_BYTES else Finding("disk", "ok", words)
 
 
@@ -170,8 +177,9 @@ def speed(state: Mapping[str, str]) -> Iterator[Finding]:
         now = per_cpu(megahertz(khz))
         words = "; ".join(filter(None, (per_cpu(by_cpu), now and f"now {now}", capped and f"capped at {capped}")))
         cure = "measure with --set-governor performance, or set it: `echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`"
-        slow = "powersave" in by_cpu.values()
-        lift = "set scaling_max_freq to cpuinfo_max_freq, if nothing of the system's holds it down"
+        own = set(drivers(state).values()) & OWN_POWERSAVE
+        slow = "powersave" in by_cpu.values() and not own
+        lift = "let it cool down; if that changes nothing, somebody has set scaling_max_freq below cpuinfo_max_freq"
         yield Finding("governor", "warn", words, cure if slow else lift) if slow or capped else Finding("governor", "ok", words)
     zones = all_temperatures_c(state)
     if zones:
@@ -179,7 +187,6 @@ def speed(state: Mapping[str, str]) -> Iterator[Finding]:
         why = hot(state)
         words = why or f"{zones[hottest]:.1f} °C ({hottest})"
         yield Finding("temperature", "warn", words, "let it cool down, or cool it, before measuring") if why else Finding("temperature", "ok", words)
-    yield from throttling(state)
     charge = charge_in_words(state)
     if charge:
         low = drained(state)
@@ -193,17 +200,19 @@ def caps(state: Mapping[str, str]) -> str:
     return per_cpu(megahertz(allowed)) if any(khz < most.get(cpu, khz) for cpu, khz in allowed.items()) else ""
 
 
-def throttling(state: Mapping[str, str]) -> Iterator[Finding]:
+def throttling(told: Told) -> Iterator[Finding]:
     """Now and since the device started."""
+    state = told.state
+    supply = (
+        "use the maker's power supply and a cooler" if "vcgencmd get_throttled" in state else "take it out of its case or off its charger, close what else runs"
+    )
     answer = state.get("vcgencmd get_throttled", "")
     held, counts, now = vcgencmd.throttling(answer), throttle_counts(state), throttled(state)
     past = ", ".join(held.since_boot) if held else ""
     if now:
-        yield Finding(
-            "throttling", "warn", f"now: {now}" + (f"; since boot: {past}" if past else ""), "use the maker's power supply and a cooler, and let it cool down"
-        )
+        yield Finding("throttling", "warn", f"now: {now}" + (f"; since boot: {past}" if past else ""), f"{supply}, and let it cool down")
     elif past:
-        yield Finding("throttling", "warn", f"none now; since boot: {past}", "use the maker's power supply and a cooler, then restart the device")
+        yield Finding("throttling", "warn", f"none now; since boot: {past}", f"{supply}, then restart the device")
     elif any(counts.values()):
         times = max(counts.values())
         yield Finding("throttling", "warn", f"none now; {times} times since boot, for its heat", "cool it, and close what else runs there while measuring")

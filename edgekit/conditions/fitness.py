@@ -40,7 +40,7 @@ def throttled(state: Mapping[str, str]) -> str | None:
     if thermal and thermal.status is not None and thermal.status >= thermalservice.MODERATE:
         return f"its thermal status is {thermalservice.STATUSES[thermal.status]}"
     slowed = [name for name, level in slowing(state).items() if level]
-    return f"slowed down by its kernel to cool ({slowed[0]})" if slowed else None
+    return f"slowed down by its kernel to cool ({slowed[0].partition('/')[2]})" if slowed else None
 
 
 def hot(state: Mapping[str, str]) -> str | None:

@@ -22,6 +22,11 @@ def governors(state: Mapping[str, str]) -> dict[int, str]:
     return {cpu: word for cpu, word in by_cpu(state, "scaling_governor").items() if re.fullmatch(r"[a-z][a-z0-9_]{1,31}", word)}
 
 
+def drivers(state: Mapping[str, str]) -> dict[int, str]:
+    """Processor → what sets its frequency, such as `intel_pstate`."""
+    return {cpu: word for cpu, word in by_cpu(state, "scaling_driver").items() if re.fullmatch(r"[a-zA-Z][\w-]{1,31}", word, re.ASCII)}
+
+
 def frequencies_khz(state: Mapping[str, str], fact: str = "scaling_cur_freq") -> dict[int, int]:
     """Processor → kHz; `fact` is `scaling_cur_freq`, `scaling_max_freq` or `cpuinfo_max_freq`."""
     return numbers(state, fact, SLOWEST_KHZ, FASTEST_KHZ)

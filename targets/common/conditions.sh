@@ -96,7 +96,7 @@ room() {
 
 cpus() {
     for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
-        for name in scaling_governor scaling_cur_freq scaling_max_freq cpuinfo_max_freq; do
+        for name in scaling_driver scaling_governor scaling_cur_freq scaling_max_freq cpuinfo_max_freq; do
             fact "${cpu##*/}/$name" "$cpu/cpufreq/$name"
         done
         fact "${cpu##*/}/cpu_capacity" "$cpu/cpu_capacity"
