@@ -1,7 +1,7 @@
 """What the user names in, exactly one device out.
 
-`local` · `ssh:pi@bench` · `adb:1A2B3C` · `bench-pi` of a lab file · a serial that adb knows · the name of a profile (`pixel7`,
-`Pixel 7`), where exactly one device of that kind is known: in a lab file, or attached.
+`local` · `ssh:pi@bench` · `adb:1A2B3C` · `bench-pi` of a lab file · a serial or a model that adb knows · the name of a profile
+(`pixel7`, `Pixel 7`), where exactly one device of that kind is known: in a lab file, or attached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgekit.lab_file import BenchmarkModel as BenchmarkModel
 from edgekit.lab_file import Device as Device
 from edgekit.lab_file import lab, virtual_addresses
 from edgekit.nearest import nearest, unknown
-from edgekit.profile import Profile, find, load, profiles
+from edgekit.profile import Profile, find, load, plain, profiles
 from edgekit.profile import match_profile as match_profile
 from edgekit.transport.adb_devices import ADDRESS as ADB
 
@@ -55,7 +55,7 @@ def resolve(target: str) -> Device:
     """
     devices = lab()
     device = next((device for device in devices if device.name == target), None) or at_address(target, devices)
-    device = device or of_profile(target, devices) or with_serial(target, devices)
+    device = device or of_profile(target, devices) or by_adb(target, devices)
     check_address(device.address)
     return device
 
@@ -72,15 +72,18 @@ def at_address(target: str, devices: Iterable[Device]) -> Device | None:
     return Device("local", address, load("local"), sys.executable) if address == "local:" else Device(address, address, None)
 
 
-def with_serial(target: str, devices: tuple[Device, ...]) -> Device:
-    """The attached device of that serial, in whatever state it is: connecting to it says what is wrong."""
+def by_adb(target: str, devices: tuple[Device, ...]) -> Device:
+    """The attached device of that serial, in whatever state it is (connecting to it says what is wrong), or the only one of that model."""
     names = [*(device.name for device in devices), *(profile.name for profile in profiles())]
     also = [alias for profile in profiles() for alias in profile.aliases]
     try:
         found = phones(start_server=nearest(target, [*names, *also]) is None)  # a slip of the pen starts no server
     except (SetupError, DeviceError):
         found = ()
-    device = next((at_address(phone.address, devices) for phone in found if phone.serial == target), None)
+    named = [phone for phone in found if phone.serial == target] or [phone for phone in found if phone.model and plain(phone.model) == plain(target)]
+    if len(named) > 1:
+        raise InputError(f"{len(named)} attached devices are called '{target}': name one of {', '.join(phone.address for phone in named)}")
+    device = at_address(named[0].address, devices) if named else None
     if device is None and target in VIRTUAL:
         raise InputError(f"'{target}' is not up: run `edgekit lab virtual up`")
     if device is None:

@@ -192,6 +192,15 @@ def test_a_bare_serial_is_a_device_whatever_its_state(adb: FakeAdb) -> None:
     assert "did you mean 'adb:1A2B3C'?" in refusal("1A2B3D")
 
 
+def test_a_phone_without_a_profile_is_found_by_its_model(adb: FakeAdb) -> None:
+    adb.attach("R5CT10", model="Pixel 8a", soc="Tensor G3")
+    adb.attach("NONE", state="unauthorized")
+    assert resolve("pixel8a").address == resolve("Pixel 8a").address == "adb:R5CT10"
+    assert "unknown target '-'" in refusal("-")
+    adb.attach("R5CT11", model="Pixel 8a", soc="Tensor G3")
+    assert refusal("pixel-8a") == "2 attached devices are called 'pixel-8a': name one of adb:R5CT10, adb:R5CT11"
+
+
 def test_adb_is_not_asked_about_what_is_no_phone(adb: FakeAdb) -> None:
     Path("lab.toml").write_text(PI + PHONE, encoding="utf-8")
     for target in ("local", "bench-pi", "pi5", "desk-phone", "ssh:pi@bench", "adb:1A2B3C"):
