@@ -1,9 +1,9 @@
-/* What the runner says out: JSON lines on the original stdout, `result.json` whole or not at all, and refusals. */
+/* What the runner says out: one JSON object a line on the original stdout. */
 
 #include "runner.h"
 
-#include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,40 +83,33 @@ char *result_text(void (*fill)(FILE *json)) {
     return text;
 }
 
-void say(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    char *text;
-    int n = vasprintf(&text, format, arguments);
-    va_end(arguments);
-    if (n < 0) return;
+/* {"text": …}: progress. */
+void say(const char *text) {
     fputs("{\"text\": ", channel);
     put_string(channel, text);
     fputs("}\n", channel);
     fflush(channel);
-    free(text);
 }
 
-/* False where it cannot be written. */
-static bool try_write_result(const char *text) {
-    char *aside = text_of("%s/result.json.aside", folder), *final = text_of("%s/result.json", folder);
-    FILE *file = fopen(aside, "we");
-    bool written = file && fputs(text, file) >= 0;
-    if (file && fclose(file) != 0) written = false;
-    written = written && rename(aside, final) == 0;
-    free(aside);
-    free(final);
-    return written;
-}
-
-void write_result(const char *text) {
-    if (!try_write_result(text)) refuse(NULL, "the device cannot write %s/result.json (%s): free some space there and repeat the command", folder, strerror(errno));
-}
-
-/* Says the result once more, to save the host a journey. No destructors: a runtime that hangs in its own would lose nothing but time. */
-_Noreturn void finish(const char *text) {
-    fprintf(channel, "{\"result\": %s}\n", text);
+/* {"text": …, "samples_ns": […]} */
+void tell_samples(const char *text, const int64_t *samples, size_t n) {
+    fputs("{\"text\": ", channel);
+    put_string(channel, text);
+    fputs(", \"samples_ns\": [", channel);
+    for (size_t i = 0; i < n; i++) fprintf(channel, "%s%" PRId64, i ? ", " : "", samples[i]);
+    fputs("]}\n", channel);
     fflush(channel);
+}
+
+/* {"KEY": TEXT}, where the text is JSON. */
+void tell(const char *key, const char *text) {
+    fprintf(channel, "{\"%s\": %s}\n", key, text);
+    fflush(channel);
+}
+
+/* The last word. No destructors: a runtime that hangs in its own would lose nothing but time. */
+_Noreturn void finish(const char *text) {
+    tell("result", text);
     _exit(0);
 }
 
@@ -140,40 +133,24 @@ _Noreturn void refuse(const char *op, const char *format, ...) {
     va_end(arguments);
     refused_message = message;
     refused_op = op;
-    char *text = result_text(put_refusal);
-    try_write_result(text); /* a full disk does not keep the host from hearing it */
-    finish(text);
+    finish(result_text(put_refusal));
 }
 
-static char *prepared, *prepared_line, *prepared_aside, *prepared_final;
+static char *prepared;
 
 /* Have a refusal ready for a moment in which nothing may be allocated. */
 void prepare_refusal(const char *message) {
     refused_message = message;
     refused_op = NULL;
-    prepared = result_text(put_refusal);
-    prepared_line = text_of("{\"result\": %s}\n", prepared);
-    prepared_aside = text_of("%s/result.json.aside", folder);
-    prepared_final = text_of("%s/result.json", folder);
-}
-
-static void put_all(int file, const char *text) {
-    for (size_t n = strlen(text); n;) {
-        ssize_t put = write(file, text, n);
-        if (put <= 0) return;
-        text += put;
-        n -= (size_t)put;
-    }
+    prepared = text_of("{\"result\": %s}\n", result_text(put_refusal));
 }
 
 /* End with the refusal that was prepared, from within a signal's handler. */
 _Noreturn void refuse_prepared(void) {
-    int file = open(prepared_aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (file >= 0) {
-        put_all(file, prepared);
-        close(file);
-        rename(prepared_aside, prepared_final);
+    for (const char *text = prepared; *text;) {
+        ssize_t put = write(fileno(channel), text, strlen(text));
+        if (put <= 0) break;
+        text += put;
     }
-    put_all(fileno(channel), prepared_line);
     _exit(0);
 }

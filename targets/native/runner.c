@@ -1,24 +1,23 @@
-/* One job on stdin, `FOLDER/result.json` and files out: runs one deployable file on this device, for latency or for memory.
+/* One job on stdin, JSON lines on stdout and files in FOLDER out: runs one deployable file on this device, to check or to time it.
  *
  *     runner FOLDER < job
  *
- * The job is text (job.c), made by edgekit/native.py. The contract is that of the Python agent, targets/common/agent.py: progress is
- * JSON lines on the original stdout. `latency` writes the outputs of all samples (0.npy, 1.npy, …), then result.json with
- * "complete": false, then samples.i64 (latencies in ns, little-endian int64) as it measures, then result.json whole: a runner that is
- * killed leaves what it had. A refusal is {"error": {"message", "op"}}.
+ * The job is text (job.c), made by edgekit/native.py. The contract is that of the Python agent, targets/common/agent.py. `check` runs
+ * every sample through one session, writes the outputs (FOLDER/0.npy, 1.npy, …) and tells what memory that took. `latency` warms up
+ * and times. All that is told goes to the original stdout, one JSON object a line: {"text"} (progress), {"partial"} (a latency result
+ * before its samples), {"samples_ns": […]} as they are measured, and at the end {"result"}: a runner that is killed, or whose
+ * connection is lost, has told what it had. A refusal is {"result": {"job", "error": {"message", "op"}}}.
  */
 
 #include "runner.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define MEMORY_SAMPLES 5
 
 static struct job job;
 static const struct runtime *runtime;
@@ -58,17 +57,14 @@ static void feed(void) {
     for (size_t i = 0; i < job.n_inputs; i++) runtime->feed(i, one[i]);
 }
 
-/* Every sample through the one session, the outputs into files; how long the first run took. */
-static int64_t run_samples(void) {
+/* Every sample through the one session, the outputs into files. */
+static void run_samples(void) {
     int files[MAX_TENSORS];
-    int64_t first_ns = 0;
     for (size_t index = 0; index < job.n_samples; index++) {
-        take(index);
+        if (index > 0) take(index);
         feed();
         if (index == 0) capture();
-        int64_t start = now_ns();
         runtime->invoke();
-        if (index == 0) first_ns = now_ns() - start;
         if (index == 0) release();
         for (size_t i = 0; i < job.n_outputs; i++) {
             char *path = text_of("%s/%zu.npy", folder, i);
@@ -79,26 +75,40 @@ static int64_t run_samples(void) {
         }
     }
     for (size_t i = 0; i < job.n_outputs; i++) close(files[i]);
-    return first_ns;
 }
 
-static int64_t load_ns, first_ns;
-static char *delegation;
-static struct warm_up warm;
-static size_t every;
-static bool complete;
+/* The outputs, and what the model adds to a process that already holds the runner, the runtime's code and one sample. */
+static _Noreturn void check(void) {
+    take(0);
+    guard(&job, "loading");
+    hold_memory();
+    say("loading");
+    runtime->load(&job);
+    runtime->bind(&job);
+    say("running the samples");
+    guard(&job, "running");
+    run_samples();
+    finish(result_text(put_memory));
+}
+
+static struct {
+    int64_t load_ns, first_ns;
+    char *delegation;
+    struct warm_up warm_up;
+    size_t every, recorded; /* recorded: 0 before there are any */
+} told;
 
 static void put_latency(FILE *json) {
-    fprintf(json, "\"complete\": %s, \"load_ns\": %lld, \"first_ns\": %lld, \"runtime\": {\"name\": ", complete ? "true" : "false", (long long)load_ns,
-            (long long)first_ns);
+    fprintf(json, "\"load_ns\": %" PRId64 ", \"first_ns\": %" PRId64 ", \"runtime\": {\"name\": ", told.load_ns, told.first_ns);
     put_string(json, job.runtime_name);
     fputs(", \"version\": ", json);
     put_string(json, runtime->version(&job));
-    fprintf(json, "}, \"delegate\": %s, \"cores\": ", delegation);
+    fprintf(json, "}, \"delegate\": %s, \"cores\": ", told.delegation);
     put_cores(json);
-    if (!complete) return;
-    fprintf(json, ", \"warm_up\": {\"median_ns\": %lld, \"seconds\": %.6f, \"steady\": %s}, \"every\": %zu, \"clock\": ", (long long)warm.median_ns,
-            warm.seconds, warm.steady ? "true" : "false", every);
+    fprintf(json, ", \"warm_up\": {\"median_ns\": %" PRId64 ", \"seconds\": %.6f, \"steady\": %s}, \"every\": %zu", told.warm_up.median_ns,
+            told.warm_up.seconds, told.warm_up.steady ? "true" : "false", told.every);
+    if (!told.recorded) return;
+    fprintf(json, ", \"recorded\": %zu, \"clock\": ", told.recorded);
     put_clock(json);
 }
 
@@ -112,61 +122,32 @@ static char *told_delegation(void) {
     return text;
 }
 
-/* Load, first run, the outputs of every sample; then warm-up, then timed runs on sample 0. */
+/* Load, first run, warm-up, then timed runs, all on sample 0. */
 static _Noreturn void latency(void) {
+    take(0);
     say("loading");
     guard(&job, "loading");
     int64_t start = now_ns();
     runtime->load(&job); /* the file is in the page cache: it was just verified */
-    load_ns = now_ns() - start;
+    told.load_ns = now_ns() - start;
     runtime->bind(&job);
-    say("running the samples");
-    guard(&job, "running");
-    first_ns = run_samples();
-    delegation = told_delegation();
-    unguard();
-    write_result(result_text(put_latency));
-    take(0);
     feed();
-    say("warming up");
-    warm = warm_up(runtime->invoke, &job);
-    start_clock();
-    char *path = text_of("%s/samples.i64", folder);
-    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (file < 0) refuse(NULL, "the device cannot write %s (%s): free some space there and repeat the command", path, strerror(errno));
-    every = timed(runtime->invoke, warm.median_ns, &job, file);
-    complete = true;
-    char *text = result_text(put_latency);
-    write_result(text);
-    finish(text);
-}
-
-static void put_memory_result(FILE *json) {
-    fputs("\"complete\": true, ", json);
-    put_memory(json);
-}
-
-/* What the model adds to a process that already holds the runner, the runtime's code and one sample. */
-static _Noreturn void memory(void) {
-    take(0);
-    guard(&job, "loading");
-    hold_memory();
-    say("loading");
-    runtime->load(&job);
-    runtime->bind(&job);
-    say("measuring memory");
     guard(&job, "running");
-    for (size_t index = 0; index < job.n_samples && index < MEMORY_SAMPLES; index++) {
-        if (index > 0) take(index);
-        feed();
-        if (index == 0) capture();
-        runtime->invoke();
-        if (index == 0) release();
-        for (size_t i = 0; i < job.n_outputs; i++) runtime->output(i);
-    }
-    char *text = result_text(put_memory_result);
-    write_result(text);
-    finish(text);
+    capture();
+    start = now_ns();
+    runtime->invoke();
+    told.first_ns = now_ns() - start;
+    release();
+    for (size_t i = 0; i < job.n_outputs; i++) runtime->output(i); /* whether they are what they should be */
+    told.delegation = told_delegation();
+    unguard();
+    say("warming up");
+    told.warm_up = warm_up(runtime->invoke, &job);
+    told.every = spacing(told.warm_up.median_ns, &job);
+    tell("partial", result_text(put_latency));
+    start_clock();
+    told.recorded = timed(runtime->invoke, told.warm_up.median_ns, told.every, &job);
+    finish(result_text(put_latency));
 }
 
 int main(int argc, char **argv) {
@@ -183,6 +164,6 @@ int main(int argc, char **argv) {
     runtime->open(&job);
     open_inputs();
     if (strcmp(job.mode, "latency") == 0) latency();
-    if (strcmp(job.mode, "memory") == 0) memory();
+    if (strcmp(job.mode, "check") == 0) check();
     refuse(NULL, "the native runner has no mode '%s': edgekit and its runner are of different versions", job.mode);
 }

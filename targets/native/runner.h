@@ -98,10 +98,11 @@ _Noreturn void refuse_runtime(const struct job *job, const char *doing, const ch
 /* result.c */
 extern const char *folder;
 void open_channel(const char *folder_path);
-void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void say(const char *text);
+void tell_samples(const char *text, const int64_t *samples, size_t n);
+void tell(const char *key, const char *text);
 void put_string(FILE *json, const char *text);
 char *result_text(void (*fill)(FILE *json));
-void write_result(const char *text);
 _Noreturn void finish(const char *text);
 void prepare_refusal(const char *message);
 _Noreturn void refuse_prepared(void);
@@ -126,7 +127,8 @@ struct warm_up {
 };
 int64_t now_ns(void);
 struct warm_up warm_up(void (*invoke)(void), const struct job *job);
-size_t timed(void (*invoke)(void), int64_t expected_ns, const struct job *job, int file);
+size_t spacing(int64_t expected_ns, const struct job *job);
+size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const struct job *job);
 
 /* process.c */
 void hold_memory(void);

@@ -8,6 +8,7 @@
 #define WINDOW_NS 100000000LL
 #define STEADY 1.02
 #define FLUSH_NS 250000000LL
+#define MAX_BLOCK 4096
 
 int64_t now_ns(void) {
     struct timespec now;
@@ -60,15 +61,17 @@ struct warm_up warm_up(void (*invoke)(void), const struct job *job) {
     }
 }
 
-/* Time single runs on fixed inputs and write them as they come, little-endian int64 ns; returns k, where every k-th run was recorded.
- * k is 1 unless more than `max_samples` runs fit the time. */
-size_t timed(void (*invoke)(void), int64_t expected_ns, const struct job *job, int file) {
-    if (expected_ns < 1) expected_ns = 1;
-    double wanted = job->min_s * 1e9 / (double)expected_ns / (double)job->max_samples + 0.5;
-    size_t every = wanted < 1 ? 1 : (size_t)wanted;
-    int64_t block = FLUSH_NS / (expected_ns * (int64_t)every);
-    block = block < 1 ? 1 : block > 4096 ? 4096 : block;
-    static int64_t buffer[4096];
+/* k, where every k-th run is recorded: 1 unless more than `max_samples` runs fit the time. */
+size_t spacing(int64_t expected_ns, const struct job *job) {
+    double wanted = job->min_s * 1e9 / (double)(expected_ns < 1 ? 1 : expected_ns) / (double)job->max_samples + 0.5;
+    return wanted < 1 ? 1 : (size_t)wanted;
+}
+
+/* Time single runs on fixed inputs and tell them as they come; returns how many. */
+size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const struct job *job) {
+    int64_t block = FLUSH_NS / ((expected_ns < 1 ? 1 : expected_ns) * (int64_t)every);
+    block = block < 1 ? 1 : block > MAX_BLOCK ? MAX_BLOCK : block;
+    static int64_t buffer[MAX_BLOCK];
     size_t recorded = 0;
     for (int64_t started = now_ns();;) {
         for (int64_t i = 0; i < block; i++) {
@@ -77,11 +80,12 @@ size_t timed(void (*invoke)(void), int64_t expected_ns, const struct job *job, i
             invoke();
             buffer[i] = now_ns() - start;
         }
-        append(file, "samples.i64", buffer, (size_t)block * sizeof *buffer);
         recorded += (size_t)block;
         read_clock();
         double took_s = (double)(now_ns() - started) / 1e9;
-        if (recorded >= job->min_runs && took_s >= job->min_s) return every;
-        say("measuring: %zu runs in %.0f s", recorded * every, took_s);
+        char *text = text_of("measuring: %zu runs in %.0f s", recorded * every, took_s);
+        tell_samples(text, buffer, (size_t)block);
+        free(text);
+        if (recorded >= job->min_runs && took_s >= job->min_s) return recorded;
     }
 }
