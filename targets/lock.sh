@@ -77,7 +77,7 @@ while :; do
     fail "the lock in $root changed hands at this moment: repeat the command"
   else
     sleep 1
-    [ "$tries" -lt 5 ] || rm -rf "$lock/taking" # its maker died half-way
+    [ "$tries" -lt 2 ] || rm -rf "$lock/taking" # its maker died half-way
   fi
   tries=$((tries + 1))
   [ "$tries" -lt 30 ] || fail "$lock can neither be taken nor removed: remove it by hand"
