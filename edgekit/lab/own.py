@@ -101,6 +101,7 @@ file="/run/answers/settings get $2 $3"
 case $1 in
 get) cat "$file" 2> /dev/null || echo null ;;
 put) echo "$4" > "$file" ;;
+list) for file in "/run/answers/settings get $2 "*; do read -r value < "$file" && echo "${file##* }=$value"; done ;;
 delete) rm -f "$file" && echo "Deleted 1 rows" ;;
 *) echo "Invalid command: $1" >&2; exit 255 ;;
 esac
