@@ -18,7 +18,8 @@ PACKAGE = Path(edgekit.__file__).parent
 ORDER = [
     "errors", "units", "records", "records_json", "nearest", "places", "files", "hub", "recipe", "profile", "lab_file", "facts", "transport",
     "attached", "device", "toolchains", "read", "model", "read/from_torch", "samples", "write", "verify", "statistics", "protocol", "agent",
-    "deliver", "hold", "lock", "runtime", "conditions", "ask", "settings", "lab", "native", "benchmark_model", "runners", "workbench",
+    "deliver", "hold", "lock", "runtime", "conditions", "ask", "settings", "lab", "native", "tflite_order",
+    "benchmark_model_told", "benchmark_model", "runners", "workbench",
     "measurement", "measure", "doctor", "decide", "store_sqlite", "store", "release", "verbs", "cli",
 ]  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ WIDE = 10_000
 
 
 def console(stderr: bool = False) -> Console:
-    made = Console(stderr=stderr, highlight=False)
+    made = Console(stderr=stderr, highlight=False, emoji=False)  # adb:phone:5555 is an address, not a picture
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PIPE_WIDTH
     return made
@@ -60,11 +61,13 @@ def working(first: str) -> Iterator[Progress]:
 
             yield show
     else:
-        last = {"at": time.monotonic()}
+        last, shown = time.monotonic(), ""
 
         def tell(text: str, fraction: float | None) -> None:
-            if time.monotonic() - last["at"] > 2:
-                last["at"] = time.monotonic()
+            nonlocal last, shown
+            kind = re.sub(r"\d+", "", text)  # a count that goes on is nothing new
+            if time.monotonic() - last > 2 and kind != shown:
+                last, shown = time.monotonic(), kind
                 print(text, file=sys.stderr, flush=True)
 
         yield tell
