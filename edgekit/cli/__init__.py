@@ -21,6 +21,7 @@ COMMANDS = {
     "targets": "List the devices and profiles that --target takes.",
     "lab": "Your devices: add one, or bring up virtual ones.",
     "profile": "Show what a kind of device is and allows; draft a profile from a device.",
+    "setup": "Send a device what it needs to run files, or remove it all.",
     "doctor": "Examine a device: what is wrong and how to mend it.",
     "runs": "List and show what was measured.",
     "toolchains": "List and install the converters' environments.",
