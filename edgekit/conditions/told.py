@@ -92,10 +92,9 @@ def read_told(text: str) -> Told:
         NotToldError: it was cut short, or lacks what every device tells: its machine and its time.
     """
     told = frames(text)
-    seconds = decimal(told.get("time_s"), 0, 1e11)
-    if seconds is None or "machine" not in told:
-        raise NotToldError("it tells neither what machine it is nor what time it has" if "machine" not in told else "it does not tell its time")
-    identity = read_identity(told)
+    seconds, identity = decimal(told.get("time_s"), 0, 1e11), read_identity(told)
+    if seconds is None or "machine" not in identity:
+        raise NotToldError("it does not tell its time" if seconds is None else "it does not tell what machine it is")
     boot_id = told.get("boot_id", "")
     python = re.fullmatch(r"(3\.[0-9]{1,2})\.[0-9]{1,2}", told.get("python", ""))
     count = integer(identity.get("cores"), 1, cpu_list.LARGEST + 1) or 0
@@ -116,7 +115,7 @@ def read_told(text: str) -> Told:
 
 def read_identity(told: Mapping[str, str]) -> dict[str, str]:
     """What stays the same, in the order of `IDENTITY`; on Android from its properties."""
-    found = {name: told[name].partition("\n")[0] for name in IDENTITY if name in told}
+    found = {name: word for name in IDENTITY if (word := told.get(name, "").partition("\n")[0]) and word.isprintable()}  # they end up on a terminal
     present = cpu_list.parse(told.get("present_cores", ""))
     if present:
         found["cores"] = str(len(present))

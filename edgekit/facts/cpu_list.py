@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from edgekit.facts.lines import BLANKS
+
 LARGEST = 4095
 """NR_CPUS is at most 8192 in any kernel, and 4096 in those of distributions."""
 
@@ -14,7 +16,7 @@ LARGEST = 4095
 def parse(text: str) -> tuple[int, ...] | None:
     """`0-3,6` → (0, 1, 2, 3, 6); None where it is not such a list."""
     found: set[int] = set()
-    for part in text.strip().split(","):
+    for part in text.strip(BLANKS).split(","):
         ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
         if ends is None:
             return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+BLANKS = " \t\r\n"
+"""What may stand around a word; other blanks that Unicode has do not come from these programs."""
+
 
 def lines(text: str) -> list[str]:
     """Without the line ends, which are `\\r\\n` where a terminal was in between; a `\\r` elsewhere stays, and spoils its line."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from edgekit.facts.lines import BLANKS
 from edgekit.facts.number import decimal
 
 LARGEST = 10_000.0
@@ -14,5 +15,5 @@ LARGEST = 10_000.0
 
 def parse(text: str) -> float | None:
     """Processes that ran or wanted to, on average over the last minute."""
-    words = re.fullmatch(r"([0-9]+\.[0-9]{2}) [0-9]+\.[0-9]{2} [0-9]+\.[0-9]{2}(?: [0-9]+/[0-9]+ [0-9]+)?", text.strip(), re.ASCII)
+    words = re.fullmatch(r"([0-9]+\.[0-9]{2}) [0-9]+\.[0-9]{2} [0-9]+\.[0-9]{2}(?: [0-9]+/[0-9]+ [0-9]+)?", text.strip(BLANKS), re.ASCII)
     return decimal(words[1], 0, LARGEST) if words else None

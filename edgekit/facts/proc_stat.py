@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 
+from edgekit.facts.lines import BLANKS
+
 LARGEST = 1 << 60
 
 
 def ticks(text: str) -> tuple[int, int] | None:
     """(ticks spent on work, ticks in all)."""
-    words = re.fullmatch(r"cpu\s+((?:[0-9]{1,18} ){7}[0-9]{1,18})(?: [0-9]{1,18}){0,2}", text.strip())
+    words = re.fullmatch(r"cpu\s+((?:[0-9]{1,18} ){7}[0-9]{1,18})(?: [0-9]{1,18}){0,2}", text.strip(BLANKS))
     if words is None:
         return None
     user, nice, system, idle, iowait, irq, softirq, steal = map(int, words[1].split())

@@ -25,7 +25,7 @@ def temperatures_c(state: Mapping[str, str]) -> dict[str, float]:
     for name, word in state.items():
         zone = re.fullmatch(r"thermal_zone([0-9]{1,3})/(.*)", name)
         millidegrees = integer(word, COLDEST_MILLIDEGREES, HOTTEST_MILLIDEGREES)
-        if zone and millidegrees is not None and not NO_TEMPERATURE.fullmatch(zone[2]):
+        if zone and millidegrees is not None and zone[2].isprintable() and not NO_TEMPERATURE.fullmatch(zone[2]):
             kind = zone[2] or f"zone {zone[1]}"
             found[kind if kind not in found else f"{kind} {zone[1]}"] = millidegrees / 1000
     return found
@@ -48,7 +48,7 @@ def slowing(state: Mapping[str, str]) -> dict[str, int]:
     for name, word in state.items():
         device = re.fullmatch(r"(cooling_device[0-9]{1,3})/(.+)", name)
         states = re.fullmatch(r"(\S+) of (\S+)", word)
-        if device and states and SLOWS.fullmatch(device[2]):
+        if device and states and device[2].isprintable() and SLOWS.fullmatch(device[2]):
             now, most = integer(states[1], 0, 10_000), integer(states[2], 1, 10_000)
             if now is not None and most is not None and now <= most:
                 found[f"{device[1]}/{device[2]}"] = now

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgekit.facts.lines import lines
+from edgekit.facts.lines import BLANKS, lines
 from edgekit.facts.number import decimal
 
 THROTTLED = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
@@ -29,7 +29,7 @@ class Throttling:
 
 def throttling(text: str) -> Throttling | None:
     """None where it is not the documented answer, or has bits that mean nothing."""
-    word = re.fullmatch(r"throttled=0x([0-9a-f]{1,5})", text.strip())
+    word = re.fullmatch(r"throttled=0x([0-9a-f]{1,5})", text.strip(BLANKS))
     if word is None or (len(word[1]) > 1 and word[1][0] == "0"):
         return None
     bits = int(word[1], 16)
@@ -40,7 +40,7 @@ def throttling(text: str) -> Throttling | None:
 
 
 def temperature_c(text: str) -> float | None:
-    word = re.fullmatch(r"temp=(-?[0-9]+\.[0-9])'C", text.strip())
+    word = re.fullmatch(r"temp=(-?[0-9]+\.[0-9])'C", text.strip(BLANKS))
     return decimal(word[1], -40, 150) if word else None
 
 
