@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from edgekit.agent import CheckResult, LatencyResult, Told, read
 from edgekit.benchmark_model import BenchmarkModelRuns, verified
 from edgekit.benchmark_model_told import delegation
 from edgekit.errors import AgentError, InputError
+from edgekit.facts import benchmark_model as facts
 from edgekit.facts.benchmark_model import parse
 from edgekit.places import shipped
 from edgekit.tflite_order import order_of
@@ -29,6 +33,7 @@ from edgekit.toolchains.jobs import Job, run
 from edgekit.transport import connect
 from tests.conftest import missing
 from tests.lab.tiny import Tiny, tiny
+from tests.test_facts import SAMPLES, mangled
 
 SCRIPT = shipped("targets") / "common/benchmark_model.sh"
 STAND_IN = Path(__file__).parent / "lab/benchmark_model.py"
@@ -192,41 +197,81 @@ def test_its_script_runs_under_each_shell_and_with_each_ones_tools(shell: str, t
     np.testing.assert_allclose(np.load(tmp_path / "a job/0.npy"), np.load(model.reference / "0.npy"), atol=1e-6)
 
 
-@pytest.mark.parametrize("path", sorted(DOCUMENTED.glob("*.json")), ids=lambda path: path.stem)
-def test_each_documented_form_is_read(path: Path) -> None:
-    case = json.loads(path.read_text())
+def documented(name: str) -> str:
+    return "\n".join(json.loads((DOCUMENTED / f"{name}.json").read_text(encoding="utf-8"))["output"])
 
-    assert json.loads(json.dumps(asdict(parse(case["output"])))) == case["expected"]
+
+CASES = sorted(path.stem for path in DOCUMENTED.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_documented_form_is_read(name: str) -> None:
+    case = json.loads((DOCUMENTED / f"{name}.json").read_text(encoding="utf-8"))
+
+    assert json.loads(json.dumps(asdict(parse(documented(name))))) == case["expected"]
     assert case["source"]
 
 
-@pytest.mark.parametrize("path", sorted(DOCUMENTED.glob("*.json")), ids=lambda path: path.stem)
-def test_a_text_that_was_cut_gives_no_figure_that_the_whole_does_not(path: Path) -> None:
-    text = json.loads(path.read_text())["output"]
+@pytest.mark.parametrize("name", CASES)
+def test_a_text_that_was_cut_gives_no_figure_that_the_whole_does_not(name: str) -> None:
+    text = documented(name)
     whole = asdict(parse(text))
 
     for end in range(0, len(text), 7):
         found = asdict(parse(text[:end]))
-        for name in ("load_us", "first_us", "warm_up", "runs", "growth_bytes", "peak_bytes", "nodes"):
-            assert found[name] in (None, whole[name]), (name, end)
+        for field in ("load_us", "first_us", "warm_up", "runs", "growth_bytes", "peak_bytes", "nodes"):
+            assert found[field] in (None, whole[field]), (field, end)
+
+
+def unfounded(text: str, told: facts.Told) -> Iterator[str]:
+    """Figures that do not stand in the text, whole, where they should; looked for by other means than the parser's."""
+    lines = text.split("\n")
+
+    def stands(*words: str) -> bool:
+        return any(all(re.search(rf"(?<![0-9.]){re.escape(word)}(?![0-9.e])", line) for word in words) for line in lines)
+
+    if told.load_us is not None and not stands("timings in us", f"Init: {told.load_us}"):
+        yield "load"
+    if told.first_us is not None and not stands("timings in us", f"First inference: {told.first_us}"):
+        yield "first"
+    for runs in (told.warm_up, told.runs):
+        if runs and runs.min_us != runs.max_us and not stands(f"count={runs.count}", f"min={runs.min_us}", f"max={runs.max_us}", f"std={runs.std_us}"):
+            yield "runs"
+        if runs and runs.p50_us is not None and not stands(f"count={runs.count}", f"median={runs.p50_us}"):
+            yield "median"
+    for what, value in (("Memory footprint delta", told.growth_bytes), ("periodic monitoring", told.peak_bytes)):
+        figures = [float(word) * 2**20 for line in lines if what in line for word in re.findall(r"[0-9]+(?:\.[0-9]+)?", line)]
+        if value is not None and not any(abs(figure - value) < 1 for figure in figures):
+            yield what
+    for node in told.nodes or ():
+        if not any(node.op in line and f"{100 * node.share:.3f}%" in line for line in lines):
+            yield node.op
+    if told.nodes and sum(node.share for node in told.nodes) > 1.01:
+        yield "shares"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_damaged_text_gives_no_figure_that_does_not_stand_in_it(name: str) -> None:
+    chance, others = random.Random(name), [documented(other) for other in CASES]
+
+    for _ in range(SAMPLES):
+        text = mangled(documented(name), chance.choice(others), chance)
+        assert list(unfounded(text, parse(text))) == [], text
 
 
 def test_operators_outside_the_delegate_are_counted_by_kind() -> None:
-    case = json.loads((DOCUMENTED / "android-gpu-partially.json").read_text())
     profile = "Operator-wise Profiling Info for Regular Benchmark Runs:\n==== Run Order ====\n"
     profile += "[node type] [first] [avg ms] [%] [cdf%] [mem KB] [times called] [Name]\n"
     rows = "TfLiteGpuDelegateV2 1.000 1.000 60.000% 60.000% 0.000 1 [a]:1\nGATHER_ND 0.500 0.500 30.000% 90.000% 0.000 1 [b]:2\n"
     rows += "TfLiteXNNPackDelegate 0.100 0.100 10.000% 100.000% 0.000 1 [c]:3\n\n"
 
-    found = delegation([parse(case["output"]), parse(profile + rows)], "gpu")
+    found = delegation([parse(documented("android-gpu-partially")), parse(profile + rows)], "gpu")
 
     assert found == {"asked": "GPU", "ran": "GPU, XNNPACK", "ops": 559, "outside": {"GATHER_ND": 1, "XNNPACK": 456}, "time_outside": 0.4}
 
 
 def test_without_a_profile_nothing_is_said_of_operators_outside() -> None:
-    case = json.loads((DOCUMENTED / "android-gpu-partially.json").read_text())
-
-    found = delegation([parse(case["output"]), parse("")], "gpu")
+    found = delegation([parse(documented("android-gpu-partially")), parse("")], "gpu")
 
     assert (found["outside"], found["time_outside"]) == (None, None)
 
