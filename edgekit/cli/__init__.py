@@ -24,6 +24,7 @@ COMMANDS = {
     "setup": "Send a device what it needs to run files, or remove it all.",
     "doctor": "Examine a device: what is wrong and how to mend it.",
     "runs": "List and show what was measured.",
+    "explain": "What the figures mean that edgekit prints, and how each is taken.",
     "toolchains": "List and install the converters' environments.",
 }
 
