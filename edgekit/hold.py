@@ -23,7 +23,7 @@ FIRST_BEAT_S = 0.02  # some transports read only when they have written: until t
 SLOWEST_FIRST_BEAT_S = 0.5
 READY_S = 15.0
 UNDO_S = 10.0
-LONGEST_S = 30 * 24 * 3600.0
+LONGEST_S = 7 * 24 * 3600.0
 ENDED = re.compile(r"edgekit-ended (\d{1,3})")
 
 # Without setsid (macOS) Perl makes the session; without Perl the script runs all the same, and is killed with the connection's other commands.
