@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -273,14 +274,32 @@ def test_up_can_be_repeated_and_down_leaves_nothing(virtual_lab: Lab, private_se
 def test_after_a_crash_the_next_up_brings_it_up_anew(virtual_lab: Lab, tmp_path: Path) -> None:  # noqa: F811
     # given a board whose process is killed with all that it had in hand
     (killed,) = edgekit("lab", "virtual", "up", "--only", "pi", "--json").json["virtual"]
+    processes = inside(killed["pid"])
+    assert len(processes) >= 2
     os.kill(killed["pid"], signal.SIGKILL)
     wait_until(lambda: status(tmp_path / "edgekit-data/virtual") == ())
-    # then nothing runs under it any more, and it is brought up again, as another board if that is asked
+    wait_until(lambda: not any(started(pid) for pid in processes))
+    # then nothing runs in it any more, and it is brought up again, as another board if that is asked
     (there,) = edgekit("lab", "virtual", "up", "--only", "pi", "--as", "throttling-pi", "--json").json["virtual"]
     assert there["pid"] != killed["pid"]
     with connect(there["address"]) as transport:
         assert text(transport, ["vcgencmd", "get_throttled"]) == "throttled=0x50005\n"
     assert edgekit("lab", "virtual", "down").stdout == "ended: virtual-pi\n"
+
+
+def inside(pid: int) -> set[int]:
+    """The processes that run in the device that a process is: those in the pid namespace of its child."""
+    (first,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return in_namespace(os.readlink(f"/proc/{first}/ns/pid"))
+
+
+def in_namespace(name: str) -> set[int]:
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(folder / "ns/pid") == name:
+                found.add(int(folder.name))
+    return found
 
 
 @pytest.mark.lab

@@ -26,6 +26,8 @@ def require_host() -> None:
         raise SetupError("virtual devices need Linux on x86-64: use such a machine, or a real device")
     if os.geteuid() != 0:
         raise SetupError("virtual devices need root, for namespaces and mounts of their own: repeat the command as root")
+    if not may_mount():
+        raise SetupError("this root may make no namespaces and mounts, as in most containers: use a machine where it may (CAP_SYS_ADMIN)")
     if re.search("[:,]", str(cache_dir())):
         raise SetupError(f"the folder {cache_dir()} has a colon or a comma in its name, which mounts take for a separator: name another in EDGEKIT_CACHE_DIR")
     if kernel() < OWN_BINFMT_SINCE and not registered():
@@ -33,6 +35,12 @@ def require_host() -> None:
             f"Linux {platform.release()} knows no private binfmt_misc (6.7 has it), and no qemu-aarch64 is registered with flag F on this machine: "
             "install qemu-user-static"
         )
+
+
+def may_mount() -> bool:
+    """Whether this process has CAP_SYS_ADMIN (capabilities(7), bit 21)."""
+    found = re.search(r"(?m)^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text())
+    return found is not None and int(found[1], 16) >> 21 & 1 == 1
 
 
 def binfmt_line(qemu: Path) -> str:

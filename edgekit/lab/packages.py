@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -48,28 +49,40 @@ def silent(text: str, fraction: float | None) -> None:
     """The progress that nobody sees."""
 
 
-def unpacked(names: Sequence[str], architecture: str, *, without: Sequence[str] = (), suite: str = SUITE, say: Progress = silent) -> Path:
+def unpacked(
+    names: Sequence[str], architecture: str, *, without: Sequence[str] = (), only: Sequence[str] = (), suite: str = SUITE, say: Progress = silent
+) -> Path:
     """A folder with the files of packages and of all they depend on, as they lie below `/`; made once, and not to be changed.
 
     Args:
         names: as apt knows them, such as `adbd`.
         architecture: Debian's name of it: `amd64`, `arm64`, `armhf`.
         without: packages that are taken to be there already: nothing is fetched for them.
+        only: files to unpack, such as `usr/bin/qemu-aarch64`; without any, all of them.
         suite: a release of Debian.
 
     Raises:
         SetupError: this is no Debian, apt cannot fetch, or the disk is full.
     """
     files = fetch(names, architecture, without=without, suite=suite, say=say)
-    folder = cache_dir() / "lab" / "unpacked" / digest(suite, architecture, *(file.name for file in files))
+    folder = cache_dir() / "lab" / "unpacked" / digest(suite, architecture, *(file.name for file in files), *only)
     with locked(folder.parent):
         if not folder.is_dir():
             with written_aside(folder) as aside:
                 aside.mkdir(mode=0o755)
                 for number, file in enumerate(files):
                     say(f"unpacking {file.name}", number / len(files))
-                    run(["dpkg-deb", "--extract", str(file), str(aside)])
+                    unpack(file, aside, only)
     return folder
+
+
+def unpack(file: Path, folder: Path, only: Sequence[str]) -> None:
+    """What is in one package file, or some of it, in a folder."""
+    if not only:
+        run(["dpkg-deb", "--extract", str(file), str(folder)])
+        return
+    names = " ".join(shlex.quote(f"./{name}") for name in only)
+    run(["sh", "-c", f'dpkg-deb --fsys-tarfile "$1" | tar --extract --directory "$2" {names}', "sh", str(file), str(folder)])
 
 
 def fetch(names: Sequence[str], architecture: str, *, without: Sequence[str] = (), suite: str = SUITE, say: Progress = silent) -> tuple[Path, ...]:

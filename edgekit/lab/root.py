@@ -12,6 +12,8 @@ from edgekit.lab.packages import Progress, digest, locked, unpacked
 from edgekit.places import cache_dir
 
 QEMU = ("qemu-user",)
+QEMU_FILES = ("usr/bin/qemu-aarch64", "usr/libexec/qemu-binfmt/aarch64-binfmt-P", "usr/share/qemu/binfmt.d/qemu-aarch64.conf")
+"""One of some sixty processors that it emulates."""
 PI = (
     *("openssh-server", "python3-minimal", "libpython3-stdlib", "libgomp1", "libstdc++6", "procps", "coreutils", "dash", "diffutils"),
     *("findutils", "grep", "gzip", "hostname", "mawk", "sed", "tar", "util-linux"),
@@ -35,8 +37,8 @@ ADBD = "usr/lib/android-sdk/platform-tools/adbd"
 
 
 def qemu_folder(say: Progress) -> Path:
-    """Debian's package of qemu-user, as it lies below `/`."""
-    return unpacked(QEMU, "amd64", say=say)
+    """What emulates an arm64 processor, out of Debian's qemu-user, as it lies below `/`."""
+    return unpacked(QEMU, "amd64", only=QEMU_FILES, say=say)
 
 
 def pi_layer(say: Progress) -> Path:

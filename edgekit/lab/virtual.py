@@ -34,7 +34,7 @@ SSH_ALIAS = "edgekit-virtual-pi"
 PORTS = {"pi": 40022, "android": 40055}
 """Preferred; a free one is taken where these are not. Odd ports from 5555 to 5585 would be taken for emulators by adb."""
 
-WRITABLE_MB = 1024  # what may be written to a device; it lies in memory, and only what is written takes room
+WRITABLE_MB = 1024  # it lies in memory, and only what is written takes room
 ANSWER_S, STOP_S = 60.0, 10.0
 POLL_S = 0.1
 PHONE_PORT = 5555  # inside
@@ -80,12 +80,13 @@ def to_fetch(kinds: Mapping[str, str], say: Progress = silent) -> tuple[Package,
     return tuple({package.file: package for package in wanted if not package.fetched}.values())
 
 
-def up(kinds: Mapping[str, str], folder: Path | None = None, say: Progress = silent) -> tuple[Virtual, ...]:
+def up(kinds: Mapping[str, str], folder: Path | None = None, say: Progress = silent, *, writable_mb: int = WRITABLE_MB) -> tuple[Virtual, ...]:
     """Bring virtual devices up; those that are up already, and pass for the same, stay as they are.
 
     Args:
         kinds: `pi` or `android` → what it passes for (`edgekit.lab.answers.names`).
         folder: the lab's, if it is not the user's.
+        writable_mb: how much may be written to a device, in MiB.
 
     Raises:
         SetupError: this machine does not allow it, packages cannot be fetched, or a device does not come up; with its log.
@@ -102,7 +103,7 @@ def up(kinds: Mapping[str, str], folder: Path | None = None, say: Progress = sil
             there = running.get(kind)
             if there is None or there.passes_for != told.name:
                 end(folder, kind)
-                running[kind] = start(folder, kind, told, say)
+                running[kind] = start(folder, kind, told, say, writable_mb)
                 name_targets(folder)
             await_answer(running[kind], say)
     return tuple(running[kind] for kind in kinds)
@@ -130,7 +131,7 @@ def known(folder: Path) -> Iterator[Virtual]:
             yield Virtual(**json.loads((folder / kind / "state.json").read_text()))
 
 
-def start(folder: Path, kind: str, told: answers.Answers, say: Progress) -> Virtual:
+def start(folder: Path, kind: str, told: answers.Answers, say: Progress, writable_mb: int) -> Virtual:
     """Lay a device out and start its process."""
     place = folder / kind
     port = free_port(PORTS[kind])
@@ -140,7 +141,7 @@ def start(folder: Path, kind: str, told: answers.Answers, say: Progress) -> Virt
         place.mkdir(parents=True, mode=0o755, exist_ok=True)
         answers.write(told, place)
         boot = pi_boot(place, folder, told, port) if kind == "pi" else phone_boot(place, told)
-        boot |= {"hostname": KINDS[kind], "layers": [str(place / "own"), str(layer)], "outer_port": port, "writable_mb": WRITABLE_MB}
+        boot |= {"hostname": KINDS[kind], "layers": [str(place / "own"), str(layer)], "outer_port": port, "writable_mb": writable_mb}
         write_text(place / "boot.json", json.dumps({**boot, "binfmt": binfmt_line(qemu)}, indent=1))
         say(f"{KINDS[kind]}: starting", None)
         pid = launch(place)
@@ -248,9 +249,10 @@ def stop(device: Virtual) -> bool:
     while device.running and time.monotonic() < deadline:
         reap(device.pid)
         time.sleep(0.02)
-    if device.kind == "android":
-        with contextlib.suppress(SetupError, DeviceError):  # no adb, or none that answers: then nothing knows the device
-            adb(Server(), ["disconnect", device.address.removeprefix("adb:")], timeout_s=STOP_S)
+    serial = device.address.removeprefix("adb:")
+    with contextlib.suppress(SetupError, DeviceError):  # no adb, or none that answers: then nothing knows the device
+        if any(one.serial == serial for one in attached(start_server=False)):
+            adb(Server(), ["disconnect", serial], timeout_s=STOP_S)
     return was_up
 
 
