@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgekit.errors import InputError, SetupError
-from edgekit.runtime import agent_archive, contents, pack, platform, site_packages
+from edgekit.errors import DeviceError, InputError, SetupError
+from edgekit.runtime import ASK, agent_archive, contents, pack, platform, platform_of, site_packages
 from edgekit.toolchains.catalog import toolchain
+from edgekit.transport import Completed
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 LINUX = platform()
@@ -38,6 +41,60 @@ def test_a_device_runs_the_versions_that_the_files_were_verified_with() -> None:
     assert {*tflite, *onnx} == {f"{name}=={locked[name]}" for name in ("ai-edge-litert", "onnxruntime", "numpy")}
 
 
+def test_the_native_runner_runs_the_same_versions_everywhere() -> None:
+    locked = toolchain("convert").versions
+
+    for target in (LINUX, platform("android")):
+        found = {one.package: one.version for one in target.description.native.values()}
+        assert found == {name: locked[name] for name in ("ai-edge-litert", "onnxruntime")}
+        assert set(target.description.zig) == set(target.description.machines)
+        assert all(set(one.glibc) == set(target.description.zig) for one in target.description.native.values())
+
+
+@pytest.mark.parametrize(("words", "name"), [("Linux\n", "linux"), ("Linux\nAndroid\n", "android"), ("Darwin\n", "macos")], ids=["board", "phone", "Mac"])
+def test_a_device_is_known_by_what_it_answers(words: str, name: str) -> None:
+    assert platform_of(Answers(words)).folder.name == name
+
+
+def test_a_system_that_is_not_known_is_named() -> None:
+    with pytest.raises(DeviceError, match=r"ssh:there: it runs FreeBSD: use a device with one of Linux, Linux Android, Darwin"):
+        platform_of(Answers("FreeBSD\n"))
+
+
+def test_a_phone_is_known_by_its_getprop_wherever_that_is(tmp_path: Path) -> None:
+    (tmp_path / "getprop").write_text("#!/bin/sh\n")
+    (tmp_path / "getprop").chmod(0o755)
+
+    said = [
+        subprocess.run(["sh", "-c", ASK], env={"PATH": path}, capture_output=True, text=True).stdout for path in (f"{tmp_path}:/bin:/usr/bin", "/bin:/usr/bin")
+    ]
+
+    assert said == ["Linux\nAndroid\n", "Linux\n"]
+
+
+def test_android_has_no_python_to_send_packages_to() -> None:
+    with pytest.raises(InputError, match="Android, CPU has no Python: use the native runner"):
+        contents(platform("android").description, "tflite", "aarch64", "3.13")
+
+
+class Answers:
+    """A device that answers every command with the same words."""
+
+    address = "ssh:there"
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def run(self, argv: Sequence[str], **_: Any) -> Completed:
+        return Completed(tuple(argv), 0, self.words, "")
+
+    def push(self, *_: Any, **__: Any) -> None: ...
+
+    def pull(self, *_: Any, **__: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def test_what_has_no_wheels_is_refused_with_the_cure() -> None:
     with pytest.raises(SetupError, match=r"armv7l device: use one of x86_64, aarch64"):
         contents(LINUX.description, "tflite", "armv7l", "3.11")
@@ -58,12 +115,12 @@ def test_only_what_is_kept_is_packed_and_the_bytes_do_not_depend_on_times(tmp_pa
     packed = []
     for folder in ("a", "b"):
         file = io.BytesIO()
-        pack(tmp_path / folder, (("pkg/*",), ("*/tests/*", "*.pyi")), file)
+        pack(tmp_path / folder, (("pkg/*",), ("*/tests/*", "*.pyi")), file, {"pkg/__init__.py"})
         packed.append(file.getvalue())
 
     assert packed[0] == packed[1]
     with tarfile.open(fileobj=io.BytesIO(packed[0])) as archive:
-        assert archive.getnames() == ["pkg/__init__.py"]
+        assert [(entry.name, entry.mode) for entry in archive] == [("pkg/__init__.py", 0o755)]
 
 
 def test_the_agent_is_one_file_with_the_same_bytes_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +130,7 @@ def test_the_agent_is_one_file_with_the_same_bytes_each_time(tmp_path: Path, mon
     second = agent_archive(LINUX)
 
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(zipfile.ZipFile(first).namelist()) == ["__main__.py", "conditions.py", "cpu.py", "process.py", "refusal.py", "runtimes.py"]
+    assert sorted(zipfile.ZipFile(first).namelist()) == ["__main__.py", "clock.py", "cpu.py", "npy.py", "process.py", "refusal.py", "runtimes.py"]
 
 
 def test_a_platform_of_the_users_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

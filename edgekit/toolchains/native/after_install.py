@@ -118,16 +118,17 @@ def unpacked(package: Path, machine: str) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(fileobj=io.BytesIO(member(package, "data.tar"))) as archive:
         files = {entry.name.rpartition("/")[2]: entry for entry in archive if entry.isfile() and "/share/" not in entry.name}
         links = {entry.name.rpartition("/")[2]: entry.linkname.rpartition("/")[2] for entry in archive if entry.issym()}
-        for name in (*COMMON, LOADERS[machine]):
-            entry = files.get(name) or files.get(links.get(name, ""))
-            stream = archive.extractfile(entry) if entry else None
-            content = stream.read() if stream else b""
-            if machine_of(content) == machine:
-                yield name, content
+        found = {name: content_of(archive, files.get(name) or files.get(links.get(name, ""))) for name in (*COMMON, LOADERS[machine])}
+        found = {name: content for name, content in found.items() if machine_of(content) == machine}
+        yield from found.items()
         for entry in archive:
-            stream = archive.extractfile(entry) if entry.isfile() and entry.name.endswith("/copyright") else None
-            if stream is not None:
-                yield f"{entry.name.split('/')[-2]}.copyright", stream.read()
+            if found and entry.isfile() and entry.name.endswith("/copyright"):
+                yield f"{entry.name.split('/')[-2]}.copyright", content_of(archive, entry)
+
+
+def content_of(archive: tarfile.TarFile, entry: tarfile.TarInfo | None) -> bytes:
+    stream = archive.extractfile(entry) if entry else None
+    return stream.read() if stream else b""
 
 
 def member(package: Path, wanted: str) -> bytes:
