@@ -64,7 +64,10 @@ def undelegated(told: facts.Told, asked: str | None) -> str | None:
     if asked in (None, "cpu"):
         return None
     name = DELEGATES[str(asked)][0]
-    if any(one.delegate == name and one.extent == "not" for one in told.applied):
+    extents = {one.extent for one in told.applied if one.delegate == name}
+    if not extents:
+        return f"nothing that benchmark_model printed says that the {name} delegate was applied: leave out --delegate, or give another build of it"
+    if "not" in extents:
         return f"the {name} delegate was asked for and takes no operator of this file: leave out --delegate, or use another recipe"
     return None
 

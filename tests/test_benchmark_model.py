@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekit.agent import CheckResult, LatencyResult, Told, read
 from edgekit.benchmark_model import BenchmarkModelRuns, verified
 from edgekit.benchmark_model_told import delegation
+from edgekit.device import BenchmarkModel, Device
 from edgekit.errors import AgentError, InputError
 from edgekit.facts import benchmark_model as facts
 from edgekit.facts.benchmark_model import parse
@@ -32,6 +33,7 @@ from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, run
 from edgekit.transport import connect
 from tests.conftest import missing
+from tests.lab.bench import opened, taken
 from tests.lab.tiny import Tiny, tiny
 from tests.test_facts import SAMPLES, mangled
 
@@ -99,6 +101,15 @@ def test_what_it_does_not_tell_of_latency_stays_unknown(model: Tiny, tmp_path: P
     assert found.delegate.model_dump() == {"asked": "XNNPACK", "ran": "XNNPACK", "ops": 4, "outside": {"RESHAPE": 1}, "time_outside": 0.125}
 
 
+@pytest.mark.parametrize(("delegate", "asked", "ran"), [("cpu", "none", "none"), ("xnnpack", "XNNPACK", "XNNPACK"), ("gpu", "GPU", "XNNPACK, GPU")])
+def test_the_delegate_that_was_asked_for_is_the_one_that_ran(delegate: str, asked: str, ran: str, model: Tiny, tmp_path: Path) -> None:
+    told = do(tool(tmp_path), job(model, "latency", n_samples=1, delegate=delegate))
+
+    assert told.result is not None
+    found = told.result["delegate"]
+    assert (found["asked"], found["ran"]) == (asked, ran)
+
+
 def test_outputs_that_change_from_run_to_run_are_the_ones_that_count(model: Tiny, tmp_path: Path) -> None:
     do(tool(tmp_path, "state"), job(model, "check"))
 
@@ -117,6 +128,7 @@ def test_outputs_that_change_from_run_to_run_are_the_ones_that_count(model: Tiny
         ("compiled", {}, r"does not know --input_layer, --input_layer_shape, --input_layer_value_files, --output_filepath"),
         ("no gpu", {"delegate": "gpu"}, r"failed \(Failed to apply GPU delegate\.\)"),
         ("untaken", {"delegate": "gpu"}, r"the GPU delegate was asked for and takes no operator of this file: leave out --delegate"),
+        ("silent", {"delegate": "gpu"}, r"nothing that benchmark_model printed says that the GPU delegate was applied"),
         ("", {"inputs_spec": [{"name": "image", "dtype": "float32", "shape": [1, 32]}]}, r"The size of 0\.in is 128 bytes\. It should be 256 bytes"),
         ("", {"artifact": "/dev/null/absent.npy"}, r"benchmark_model failed \("),
         ("", {"inputs": ["/etc/passwd"]}, r"the samples on the device cannot be read"),
@@ -314,3 +326,32 @@ def test_what_is_no_tflite_file_has_no_order() -> None:
     for content in (b"", b"TFL3", bytes(64), b"\xff" * 64):
         with pytest.raises(InputError, match="no TFLite file that can be read"):
             order_of(content, ["a", "b"], ["c"])
+
+
+@pytest.mark.toolchain
+def test_a_file_is_measured_by_the_copy_that_lab_toml_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a device of lab.toml to a record: outputs compared, a median, operators outside the delegate, and None for what is not told."""
+    model = tiny(tmp_path / "tiny", n=3)
+    artifact = run(Job("convert", "write_tflite", {"hub": model.onnx}), lambda *_: None).folder / "model.tflite"
+    path = tool(tmp_path, python=str(toolchain("convert").python))
+    given = BenchmarkModel(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path / "cache"))  # a device of its own
+
+    with opened(device=Device("phone", "local:", None, runner="benchmark_model", benchmark_model=given)) as bench:
+        found = taken(bench, model.subject(artifact))
+    with pytest.raises(InputError, match=r"and lab\.toml says 0000"), opened(device=unlike(path)) as bench:
+        taken(bench, model.subject(artifact))
+
+    assert found.parity.max_rel < 1e-5
+    assert found.latency is not None
+    assert (found.latency.p90_ns, found.latency.p99_ns, found.latency.p50_low_ns) == (None, None, None)
+    assert found.latency.n >= 50
+    assert found.samples_ns == ((),)
+    assert found.memory is not None
+    assert found.memory.model_rss_bytes == 2.25 * 2**20
+    assert found.conditions.runner == "benchmark_model"
+    assert (found.conditions.delegate_ran, found.conditions.ops_outside, found.conditions.time_outside) == ("XNNPACK", {"RESHAPE": 1}, 0.125)
+
+
+def unlike(path: Path) -> Device:
+    return Device("phone", "local:", None, runner="benchmark_model", benchmark_model=BenchmarkModel(path, "0" * 64))

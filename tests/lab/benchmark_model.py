@@ -120,7 +120,9 @@ def delegates(flags: dict[str, str], lie: str) -> None:
     if flags.get("use_xnnpack") != "false":
         say("Created TensorFlow Lite XNNPACK delegate for CPU.")
         say("Replacing 3 out of 4 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 1 partitions for subgraph 0.", "VERBOSE")
-    if flags.get("use_gpu") == "true":
+        if "use_xnnpack" in flags:
+            say("Explicitly applied XNNPACK delegate, and the model graph will be partially executed by the delegate w/ 1 delegate kernels.")
+    if flags.get("use_gpu") == "true" and lie != "silent":
         took = "Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
         say(took if lie == "untaken" else "Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate.")
 
@@ -135,7 +137,9 @@ def tell(init_us: int, warm_up: list[int], runs: list[int], flags: dict[str, str
     if flags.get("enable_op_profiling") == "true":
         say("Operator-wise Profiling Info for Regular Benchmark Runs:")
         print(f"{'=' * 30} Run Order {'=' * 30}\n{COLUMNS}")
-        rows = [("Fully Connected (NC, F32) GEMM", 87.5, 87.5, "Delegate/Fully Connected (NC, F32) GEMM:0"), ("RESHAPE", 12.5, 100.0, "[scores]:3")]
+        kernel = ("Fully Connected (NC, F32) GEMM", 87.5, 87.5, "Delegate/Fully Connected (NC, F32) GEMM:0")
+        op = ("FULLY_CONNECTED", 87.5, 87.5, "[product]:2")
+        rows = [op if flags.get("use_xnnpack") == "false" else kernel, ("RESHAPE", 12.5, 100.0, "[scores]:3")]
         for kind, share, reached, name in rows:
             print(f"\t{kind:>40}\t{0.4:9.3f}\t{0.4:9.3f}\t{share:7.3f}%\t{reached:7.3f}%\t{0:10.3f}\t{1:9}\t{name}")
         print(f"\nNumber of nodes executed: {len(rows)}\n", flush=True)
