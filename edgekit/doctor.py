@@ -50,12 +50,12 @@ class Finding:
     """What to do; empty where all is well."""
 
 
-def examine(transport: Transport, device: Device) -> tuple[Finding, ...]:
-    """Look at a device, some seconds long. What cannot be looked at because of a failure before it is left out."""
-    return tuple(findings(transport, device))
+def examine(transport: Transport, device: Device, watch_s: float = WATCH_S) -> tuple[Finding, ...]:
+    """Look at a device; `watch_s` of that at what else runs there. What cannot be looked at because of a failure before it is left out."""
+    return tuple(findings(transport, device, watch_s))
 
 
-def findings(transport: Transport, device: Device) -> Iterator[Finding]:
+def findings(transport: Transport, device: Device, watch_s: float) -> Iterator[Finding]:
     try:
         started = time.monotonic()
         transport.run(["true"], timeout_s=ASK_S)
@@ -82,7 +82,7 @@ def findings(transport: Transport, device: Device) -> Iterator[Finding]:
     yield from throttling(told)
     yield from screen(told)
     try:
-        time.sleep(WATCH_S)
+        time.sleep(watch_s)
         yield from background(told.state, ask_state(transport, target))
     except DeviceError as exc:
         yield Finding("reachable", "fail", str(exc), "look at its cable, its network and its supply: it was there a moment ago")

@@ -22,6 +22,7 @@ from tests.test_conditions import DEVICES, answer, content, told
 
 HERE = Device("local", "local:", None, sys.executable)
 BOARD = Device("board", "ssh:board", None)
+SHORT_S = 0.1
 
 
 @pytest.mark.parametrize("path", DEVICES, ids=lambda path: path.stem)
@@ -58,14 +59,14 @@ def test_only_what_really_runs_counts_as_background_load() -> None:
 
 
 def test_this_machine_can_be_measured_on() -> None:
-    found = {finding.check: finding for finding in examine(connect("local:"), HERE)}
+    found = {finding.check: finding for finding in examine(connect("local:"), HERE, SHORT_S)}
 
     assert [found[check].verdict for check in ("reachable", "runtime", "rights", "clock")] == ["ok"] * 4
     assert found["background load"].verdict in ("ok", "warn")
 
 
 def test_a_device_without_the_python_that_it_needs_is_told_what_to_install() -> None:
-    found = {finding.check: finding for finding in examine(connect("local:"), Device("local", "local:", None, "/nowhere/python3"))}
+    found = {finding.check: finding for finding in examine(connect("local:"), Device("local", "local:", None, "/nowhere/python3"), SHORT_S)}
 
     assert found["runtime"].verdict == "fail"
     assert "/nowhere/python3" in found["runtime"].found
@@ -91,9 +92,9 @@ def test_another_edgekit_on_the_device_is_named(tmp_path: Path, monkeypatch: pyt
     root.mkdir()
     monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(root))
     with connect("local:") as transport:
-        alone = {finding.check: finding for finding in examine(transport, HERE)}
+        alone = {finding.check: finding for finding in examine(transport, HERE, SHORT_S)}
         with lock(transport, str(root), Holder("ml@laptop", "edgekit deploy", 1234)):
-            shared = {finding.check: finding for finding in examine(transport, HERE)}
+            shared = {finding.check: finding for finding in examine(transport, HERE, SHORT_S)}
 
     assert alone["in use"].verdict == "ok"
     assert shared["in use"].verdict == "warn"
@@ -103,7 +104,7 @@ def test_another_edgekit_on_the_device_is_named(tmp_path: Path, monkeypatch: pyt
 def test_a_folder_that_was_not_made_is_not_made_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path / "edgekit"))
 
-    found = {finding.check for finding in examine(connect("local:"), HERE)}
+    found = {finding.check for finding in examine(connect("local:"), HERE, SHORT_S)}
 
     assert "in use" not in found
     assert not (tmp_path / "edgekit").exists()
@@ -122,11 +123,11 @@ def test_a_device_that_has_gone_is_a_finding_not_a_crash(monkeypatch: pytest.Mon
         monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(server.config))
         device = Device("bench", server.address, None)
         with connect(server.address) as transport:
-            found = {finding.check: finding.verdict for finding in examine(transport, device)}
+            found = {finding.check: finding.verdict for finding in examine(transport, device, SHORT_S)}
             assert (found["reachable"], found["runtime"], found["rights"]) == ("ok", "ok", "ok")
             server.kill()
 
-            (only,) = examine(transport, device)
+            (only,) = examine(transport, device, SHORT_S)
 
     assert (only.check, only.verdict) == ("reachable", "fail")
     assert only.found.startswith(server.address)
