@@ -201,9 +201,10 @@ class BenchmarkModelRuns:
             return f"nothing can be written to {self.folder}: free some space on the device"
         if "failed" in words:
             built, _, machine = words.get("machine", "").partition(" ")
-            if built and machine not in MACHINES.get(int(built), (machine,)):
+            if built.isdecimal() and machine not in MACHINES.get(int(built), (machine,)):
                 return f"this benchmark_model is built for {MACHINES[int(built)][0]}, and the device is {machine}: give the build for it in lab.toml"
-            return broken(int(words.get("code", "1")), told.fault or last_line(text))
+            code = words.get("code", "")
+            return broken(int(code) if code.isdecimal() else 1, told.fault or last_line(text))
         if "missing" in words:
             return "benchmark_model ended well but wrote no outputs (--output_filepath), so it cannot be verified: give a newer build of tflite/tools/benchmark"
         if "size" in words:

@@ -10,10 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -31,7 +31,7 @@ from edgekit.places import shipped
 from edgekit.tflite_order import order_of
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, run
-from edgekit.transport import connect
+from edgekit.transport import Completed, Transport, connect
 from tests.conftest import missing
 from tests.lab.bench import opened, taken
 from tests.lab.tiny import Tiny, tiny
@@ -174,6 +174,44 @@ def test_a_tool_for_another_processor_is_named(model: Tiny, tmp_path: Path) -> N
 
     with pytest.raises(AgentError, match=r"is built for (aarch64|x86_64), and the device is \w+: give the build for it in lab\.toml"):
         do(path, job(model, "check"))
+
+
+@dataclass
+class Garbling:
+    """A transport to a device whose answers are damaged on the way."""
+
+    lines: Sequence[str]
+    address: str = "adb:1A2B"
+
+    def run(self, argv: Sequence[str], *, on_line: Callable[[str], None], **_: object) -> Completed:
+        for line in self.lines:
+            on_line(line)
+        return Completed(tuple(argv), 0, "", "")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["= machine x y", "= code ?", "= failed", "= end"],
+        ["= machine 62", "= code 1\x00", "= failed", "= end"],
+        ["= size many", "= end"],
+        ["| count=1 curr=1", "= code 0", "= done", "= end"],
+    ],
+)
+def test_an_answer_that_is_damaged_is_an_error_in_one_sentence(lines: list[str], model: Tiny) -> None:
+    runs = BenchmarkModelRuns(cast(Transport, Garbling(lines)), "/tool", "/folder")
+
+    with pytest.raises(AgentError, match=r"^adb:1A2B: .*benchmark_model"):
+        runs.run(job(model, "latency"), deadline_s=1.0, progress=lambda *_: None)
+
+
+def test_an_answer_without_its_end_is_no_result(model: Tiny) -> None:
+    told = BenchmarkModelRuns(cast(Transport, Garbling(["= code 0", "= en"])), "/tool", "/folder").run(
+        job(model, "check"), deadline_s=1.0, progress=lambda *_: None
+    )
+
+    assert told.result is None
+    assert (told.ended or "").startswith("was ended with the shell that started it")
 
 
 def test_only_the_copy_that_lab_toml_names_is_used(tmp_path: Path) -> None:

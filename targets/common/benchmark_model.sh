@@ -30,8 +30,13 @@ machine() {
 strip() {
   set -- "$1" "$2" "$3" $(od -An -v -tu1 -N10 "$3" 2>/dev/null)
   [ "$4 $5 $6 $7 $8 $9 ${10}" = "147 78 85 77 80 89 1" ] || stop unreadable "$3"
-  tail -c "+$((${12} + 256 * ${13} + 11))" "$3" >"$1.raw" || stop disk
-  n=${n:-$(($(wc -c <"$1.raw") / $2))}
+  set -- "$1" "$2" "$3" "$((${12} + 256 * ${13} + 11))"
+  if [ -n "$n" ]; then
+    tail -c "+$4" "$3" | head -c "$((n * $2))" >"$1.raw" || stop disk
+  else
+    tail -c "+$4" "$3" >"$1.raw" || stop disk
+    n=$(($(wc -c <"$1.raw") / $2))
+  fi
 }
 
 # The sample numbered $sample of input $1, as the tool reads it.
