@@ -18,7 +18,9 @@ finish() {
 
 refuse() {
   case $1 in *"No space left"* | *"uota exceeded"*) set -- "no space" ;; esac
-  say error "$(printf '%s' "$1" | tr '\n\t' '  ')"
+  set -f # on one line
+  set -- $1
+  say error "$*"
   finish
 }
 

@@ -48,12 +48,15 @@ held() {
 
 fail() {
   rm -rf "$aside"
-  printf 'error\t%s\n' "$(printf '%s' "$1" | tr '\n\t' '  ')"
+  set -f # on one line
+  set -- $1
+  printf 'error\t%s\n' "$*"
   exit
 }
 
 # The lock appears with its content in one rename, and changes hands in place: whoever makes `taking` in a dead holder's lock may do it.
-complaint=$(mkdir -p "$root" 2>&1 && mkdir "$aside" 2>&1) || fail "$complaint"
+# One that lets go removes an empty folder, maybe just now: hence the second try.
+complaint=$(mkdir -p "$aside" 2>&1) || complaint=$(mkdir -p "$aside" 2>&1) || fail "$complaint"
 complaint=$({ printf '%s %s %s %s\n%s\n%s\n' "$(boot_id)" "$$" "$(uptime_s)" "$token" "$(born "$$")" "$words" >"$aside/info"; } 2>&1) || fail "$complaint"
 tries=0
 while :; do

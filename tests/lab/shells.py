@@ -8,27 +8,25 @@ from pathlib import Path
 
 from tests.conftest import missing
 
-# Shell → whose programs it finds. Android's are mksh and toybox, of which Debian has the first; a Mac's have shasum in place of sha256sum.
-TOOLS = {"dash": "coreutils", "bash": "coreutils", "busybox": "busybox", "mksh": "busybox", "sh": "shasum"}
+# Shell → whose programs it finds. mksh and toybox are Android's; a Mac's have shasum in place of sha256sum.
+TOOLS = {"dash": "coreutils", "bash": "coreutils", "busybox": "busybox", "mksh": "toybox", "sh": "shasum"}
 SHELLS = list(TOOLS)
+COREUTILS = ("cat", "chmod", "cp", "cut", "df", "du", "find", "gzip", "mkdir", "mv", "perl", "rm", "rmdir", "setsid", "sleep", "sync", "tar", "wc")
 
 
 def programs(shell: str, folder: Path) -> Path:
     """A folder for PATH where `sh` is that shell, and which has no Python."""
     tools, found = TOOLS[shell], shutil.which("dash" if shell == "sh" else shell)
-    if found is None or (tools == "busybox" and shutil.which("busybox") is None):
-        missing(f"the shell {shell}", "sudo apt-get install busybox-static mksh dash bash")
+    if found is None or (tools in ("busybox", "toybox") and shutil.which(tools) is None):
+        missing(f"the shell {shell} with {tools}", "sudo apt-get install dash bash busybox-static mksh toybox")
     folder.mkdir()
-    if tools == "busybox":
-        subprocess.run(["busybox", "--install", "-s", folder], check=True)
-        if shell != "busybox":  # whose setsid would start its own shell, whatever `sh` is
-            (folder / "setsid").unlink()
-            (folder / "setsid").symlink_to(str(shutil.which("setsid")))
+    if tools in ("busybox", "toybox"):
+        box = str(shutil.which(tools))
+        listed = subprocess.run([box, *(["--list"] if tools == "busybox" else [])], capture_output=True, text=True, check=True)
+        links = dict.fromkeys(listed.stdout.split(), box)
     else:
-        names = ["cat", "chmod", "cp", "cut", "df", "du", "find", "gzip", "mkdir", "mv", "perl", "rm", "rmdir", "setsid", "sleep", "sync", "tar", "tr", "wc"]
-        for name in [*names, "shasum" if tools == "shasum" else "sha256sum"]:
-            if (program := shutil.which(name)) is not None:
-                (folder / name).symlink_to(program)
-    (folder / "sh").unlink(missing_ok=True)
-    (folder / "sh").symlink_to(str(found))
+        names = (*COREUTILS, "shasum" if tools == "shasum" else "sha256sum")
+        links = {name: path for name in names if (path := shutil.which(name)) is not None}
+    for name, program in {**links, "sh": found}.items():
+        (folder / name).symlink_to(program)
     return folder
