@@ -28,7 +28,7 @@ from edgekit.profile import find
 from edgekit.transport import Transport, connect
 from edgekit.transport.ssh_config import hops
 from tests.lab.adb import AdbServer, adb_server
-from tests.lab.cli import edgekit
+from tests.lab.cli import EDGEKIT, edgekit
 from tests.lab.sshd import wait_until
 from tests.lab.virtual import Lab, virtual_android, virtual_lab, virtual_pi, virtual_targets  # noqa: F401
 
@@ -241,6 +241,20 @@ def test_the_phone_is_arm64_with_androids_tools_and_neither_python_nor_glibc(vir
 
 
 @pytest.mark.lab
+def test_a_device_reaches_neither_the_network_nor_the_machine_around_its_own(virtual_pi: Virtual) -> None:  # noqa: F811
+    program = """
+import socket
+for family, there in ((socket.AF_INET, ("192.0.2.1", 80)), (socket.AF_VSOCK, (2, 5555))):
+    try:
+        socket.socket(family).connect(there)
+    except OSError as exc:
+        print(exc.strerror)
+"""
+    with connect(resolve("virtual-pi").address) as transport:
+        assert text(transport, ["python3", "-c", program]).splitlines() == ["Network is unreachable", "Address family not supported by protocol"]
+
+
+@pytest.mark.lab
 def test_both_say_that_they_are_emulated(virtual_targets: Lab) -> None:  # noqa: F811
     for name in ("virtual-pi", "virtual-android"):
         with connect(resolve(name).address) as transport:
@@ -284,7 +298,26 @@ def test_after_a_crash_the_next_up_brings_it_up_anew(virtual_lab: Lab, tmp_path:
     assert there["pid"] != killed["pid"]
     with connect(there["address"]) as transport:
         assert text(transport, ["vcgencmd", "get_throttled"]) == "throttled=0x50005\n"
+    # then it stays that one until it is asked to be another
+    assert edgekit("lab", "virtual", "up", "--only", "pi", "--json").json["virtual"] == [there]
     assert edgekit("lab", "virtual", "down").stdout == "ended: virtual-pi\n"
+
+
+@pytest.mark.lab
+def test_a_user_who_is_not_root_has_a_lab_too(virtual_lab: Lab, private_server: AdbServer, tmp_path: Path) -> None:  # noqa: F811
+    # given a user who is nobody in particular
+    nobody = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
+    # when the devices are brought up by that one
+    done = subprocess.run([*nobody, str(EDGEKIT), "lab", "virtual", "up", "--json"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    try:
+        # then both answer, as the users that they have
+        with connect(resolve("virtual-pi").address) as transport:
+            assert text(transport, ["sh", "-c", "id -un; uname -m; touch x && ls -A"]).split() == ["pi", "aarch64", "x"]
+        with connect(resolve("virtual-android").address) as transport:
+            assert text(transport, ["sh", "-c", "id -un; uname -m; cd /data/local/tmp && touch x && ls"]).split() == ["shell", "aarch64", "x"]
+    finally:
+        edgekit("lab", "virtual", "down")
 
 
 def inside(pid: int) -> set[int]:

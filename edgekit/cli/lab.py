@@ -41,8 +41,8 @@ def virtual() -> None:
     """An arm64 board and an arm64 phone under emulation, to try edgekit without a device.
 
     They are reached by genuine sshd and adbd as --target virtual-pi and --target virtual-android. What runs there gives right outputs and
-    means nothing as a latency or a size in memory: every record says that it was emulated. Needs root on Linux (x86-64), a Debian host, and adb
-    for the phone.
+    means nothing as a latency or a size in memory: every record says that it was emulated. Needs Debian on x86-64 and, for the
+    phone, adb; and Linux 6.7 for whoever is not root.
     """
 
 
@@ -93,15 +93,17 @@ def status_command(json_wanted: bool) -> None:
 
 
 def chosen(only: str | None, passes_for: tuple[str, ...]) -> dict[str, str]:
-    """`pi` and `android`, or the one that is asked for, each with what it passes for.
+    """`pi` and `android`, or the one that is asked for, each with what it passes for: as asked, else as it does, else the usual.
 
     Raises:
         InputError: a name that nothing can pass for, or one of a device that is not to be brought up.
     """
     from edgekit.errors import InputError
     from edgekit.lab.answers import answers, of_kind
+    from edgekit.lab.virtual import status
 
-    kinds = {kind: of_kind(kind)[0] for kind in ("pi", "android") if only in (None, kind)}
+    there = {device.kind: device.passes_for for device in status()}
+    kinds = {kind: there.get(kind, of_kind(kind)[0]) for kind in ("pi", "android") if only in (None, kind)}
     for name in passes_for:
         kind = answers(name).kind
         if kind not in kinds:

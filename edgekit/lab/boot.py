@@ -7,6 +7,7 @@ Three processes stand one inside the other:
                  inwards, and takes over orphans; when it ends, the kernel ends all that runs in the device
     service      in a user namespace on top, whose binfmt_misc knows qemu; the host's own is not touched. It becomes sshd or adbd
 
+A user who is not root is made the only one, and root, of a user namespace around all three; the service is then the only user inside.
 Each dies with the one around it. What the device writes lies in memory, so nothing is left of it afterwards.
 """
 
@@ -14,10 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import fcntl
 import json
 import os
 import signal
 import socket
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +30,10 @@ from edgekit.lab.forward import forward
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
-PR_SET_PDEATHSIG = 1
-IDS = "0 0 65536\n"
-"""All ids of the service are the host's own: files keep their owners."""
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 22, 2
+SECCOMP_NUMBER, SECCOMP_ARCH, SECCOMP_FIRST_ARGUMENT = 0, 4, 16  # where they are in struct seccomp_data
+SECCOMP_ALLOW, SECCOMP_ERRNO, AUDIT_ARCH_X86_64, SYS_SOCKET = 0x7FFF0000, 0x50000, 0xC000003E, 41
+ALL_IDS = 65536
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +54,8 @@ class Boot:
     environment: dict[str, str]
     ids: list[int]
     """User id and group ids of the service."""
+    only_ids: list[int]
+    """Its user id and group id where there is but one of each: in the lab of a user who is not root."""
     outer_port: int
     inner_port: int
     writable_mb: int
@@ -61,21 +68,35 @@ def main(folder: Path) -> None:
     root = folder / "root"
     root.mkdir(exist_ok=True)
     os.chdir("/")
+    alone = os.geteuid() != 0
+    if alone:
+        become_root()
     check(libc.unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET), "no new namespaces")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     first = os.fork()
     if first == 0:
         dies_with_parent()
         listener.setblocking(True)
-        be_first(boot, root, listener)
+        be_first(boot, root, listener, alone)
     listener.close()
     signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
     os.waitpid(first, 0)
 
 
-def be_first(boot: Boot, root: Path, listener: socket.socket) -> None:
+def become_root() -> None:
+    """Be root in a user namespace in which there is nobody else (user_namespaces(7))."""
+    user, group = os.geteuid(), os.getegid()
+    check(libc.unshare(CLONE_NEWUSER), "no user namespace for a user who is not root")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1\n")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1\n")
+
+
+def be_first(boot: Boot, root: Path, listener: socket.socket, alone: bool) -> None:
     """Mount the device, start its service, forward to it, and take over orphans until the service ends."""
-    mount_all(boot, root)
+    mount_all(boot, root, "userxattr" if alone else "")
+    if boot.binfmt and alone:  # it belongs to root, who is not in the service's namespace; what is known here is known there
+        register(boot.binfmt, root)
     socket.sethostname(boot.hostname)
     lift_loopback()
     ready, go = os.pipe(), os.pipe()
@@ -83,10 +104,12 @@ def be_first(boot: Boot, root: Path, listener: socket.socket) -> None:
     if service == 0:
         dies_with_parent()
         listener.close()
-        be_service(boot, root, ready[1], go[0])
+        be_service(boot, root, ready[1], go[0], alone)
     os.read(ready[0], 1)
-    for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{service}/{name}").write_text(IDS)
+    if boot.binfmt or alone:
+        for name, only in zip(("uid_map", "gid_map"), boot.only_ids, strict=True):
+            # Of root all ids are the host's own, so that files keep their owners.
+            Path(f"/proc/{service}/{name}").write_text(f"{only} 0 1\n" if alone else f"0 0 {ALL_IDS}\n")
     os.write(go[1], b"!")
     forward(listener, boot.inner_port)
     while True:
@@ -95,35 +118,43 @@ def be_first(boot: Boot, root: Path, listener: socket.socket) -> None:
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
 
-def be_service(boot: Boot, root: Path, ready: int, go: int) -> None:
+def be_service(boot: Boot, root: Path, ready: int, go: int, alone: bool) -> None:
     """Let this user namespace know qemu, go into the root, and become the service."""
-    if boot.binfmt:
+    if boot.binfmt or alone:
         check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS), "no user namespace")
     os.write(ready, b"!")
     os.read(go, 1)
-    if boot.binfmt:
-        place = root / "proc/sys/fs/binfmt_misc"
-        mount("binfmt_misc", str(place), "binfmt_misc", 0)
-        (place / "register").write_bytes(boot.binfmt.encode("latin-1"))
+    if boot.binfmt and not alone:
+        register(boot.binfmt, root)
+    refuse_vsock()
     os.chroot(root)
     os.chdir("/")
-    user, *groups = boot.ids
-    os.setgroups(groups)
-    os.setgid(groups[0])
-    os.setuid(user)
+    if not alone:
+        user, *groups = boot.ids
+        os.setgroups(groups)
+        os.setgid(groups[0])
+        os.setuid(user)
     null = os.open("/dev/null", os.O_RDONLY)
     os.dup2(null, 0)
     os.execve(boot.argv[0], boot.argv, boot.environment)
 
 
-def mount_all(boot: Boot, root: Path) -> None:
+def register(line: str, root: Path) -> None:
+    """Let the binfmt_misc of this user namespace know qemu."""
+    place = root / "proc/sys/fs/binfmt_misc"
+    mount("binfmt_misc", str(place), "binfmt_misc", 0)
+    (place / "register").write_bytes(line.encode("latin-1"))
+
+
+def mount_all(boot: Boot, root: Path, overlay_option: str) -> None:
     """The root, with everything that is written to it kept in memory, and what a kernel would show in it."""
     memory = root.parent / "memory"
     memory.mkdir(exist_ok=True)
     mount("tmpfs", str(memory), "tmpfs", 0, f"size={boot.writable_mb}m,mode=755")
     for part in ("upper", "work"):
         (memory / part).mkdir()
-    mount("overlay", str(root), "overlay", 0, f"lowerdir={':'.join(boot.layers)},upperdir={memory / 'upper'},workdir={memory / 'work'}")
+    options = [f"lowerdir={':'.join(boot.layers)}", f"upperdir={memory / 'upper'}", f"workdir={memory / 'work'}", overlay_option]
+    mount("overlay", str(root), "overlay", 0, ",".join(filter(None, options)))
     for name in ("proc", "dev", *boot.shared):
         (root / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
     mount("proc", str(root / "proc"), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -144,11 +175,26 @@ def mount_all(boot: Boot, root: Path) -> None:
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
+def refuse_vsock() -> None:
+    """Let no socket be opened to virtual machines or their host: adbd listens there too, and network namespaces do not part these (seccomp(2))."""
+    load, equal, give = 0x20, 0x15, 0x06  # BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET | BPF_K
+    steps = [
+        (load, 0, 0, SECCOMP_ARCH),
+        (equal, 0, 4, AUDIT_ARCH_X86_64),
+        (load, 0, 0, SECCOMP_NUMBER),
+        (equal, 0, 2, SYS_SOCKET),
+        (load, 0, 0, SECCOMP_FIRST_ARGUMENT),
+        (equal, 1, 0, socket.AF_VSOCK),
+        (give, 0, 0, SECCOMP_ALLOW),
+        (give, 0, 0, SECCOMP_ERRNO | errno.EAFNOSUPPORT),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
+    check(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program), "no filter for system calls")
+
+
 def lift_loopback() -> None:
     """Bring `lo` up in a new network namespace (netdevice(7))."""
-    import fcntl
-    import struct
-
     with socket.socket() as sock:
         asked = struct.pack("16sh14x", b"lo", 0)
         (flags,) = struct.unpack_from("h", fcntl.ioctl(sock, SIOCGIFFLAGS, asked), 16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,14 +21,15 @@ def require_host() -> None:
     """Refuse a machine on which virtual devices cannot run, before anything is fetched.
 
     Raises:
-        SetupError: not Linux on x86-64, not root, or the kernel has no way to run foreign programs.
+        SetupError: not Linux on x86-64, no right to make namespaces and mounts, or the kernel has no way to run foreign programs.
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise SetupError("virtual devices need Linux on x86-64: use such a machine, or a real device")
-    if os.geteuid() != 0:
-        raise SetupError("virtual devices need root, for namespaces and mounts of their own: repeat the command as root")
     if not may_mount():
-        raise SetupError("this root may make no namespaces and mounts, as in most containers: use a machine where it may (CAP_SYS_ADMIN)")
+        raise SetupError(
+            "this user may make no namespaces and mounts: repeat the command as root on a machine that allows it (most containers do not), "
+            "or allow user namespaces to all (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+        )
     if re.search("[:,]", str(cache_dir())):
         raise SetupError(f"the folder {cache_dir()} has a colon or a comma in its name, which mounts take for a separator: name another in EDGEKIT_CACHE_DIR")
     if kernel() < OWN_BINFMT_SINCE and not registered():
@@ -38,9 +40,15 @@ def require_host() -> None:
 
 
 def may_mount() -> bool:
-    """Whether this process has CAP_SYS_ADMIN (capabilities(7), bit 21)."""
-    found = re.search(r"(?m)^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text())
-    return found is not None and int(found[1], 16) >> 21 & 1 == 1
+    """Whether root, or another user as root of a user namespace, may make namespaces and mount in them: tried by a child that ends at once."""
+    flags = ["--mount", "--net", "--pid", "--fork", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    try:
+        tried = subprocess.run(
+            ["unshare", *flags, "mount", "-t", "tmpfs", "none", "/mnt"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
 
 
 def binfmt_line(qemu: Path) -> str:

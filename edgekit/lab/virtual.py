@@ -23,7 +23,7 @@ from edgekit.files import disk_errors, write_text
 from edgekit.lab import answers
 from edgekit.lab.host import binfmt_line, require_host
 from edgekit.lab.keys import key_pair
-from edgekit.lab.own import PI_PORT, phone_files, pi_files
+from edgekit.lab.own import PI_PORT, give, phone_files, pi_files
 from edgekit.lab.packages import Package, Progress, locked, resolve, silent
 from edgekit.lab.root import HIDDEN, LOADER, PHONE, PI, QEMU, WITHOUT, phone_layer, pi_layer, qemu_folder
 from edgekit.places import data_dir
@@ -174,7 +174,8 @@ def pi_boot(place: Path, folder: Path, told: answers.Answers, port: int) -> dict
     write_text(folder / "ssh_config", SSH_CONFIG.format(alias=SSH_ALIAS, port=port, key=folder / "user_key", known_hosts=folder / "known_hosts"))
     path = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     shared = {"/sys": str(place / "sys"), "/run/answers": str(place / "answers")}
-    return {"argv": ["/usr/sbin/sshd", "-D", "-e"], "environment": environment | path, "ids": [0, 0], "inner_port": PI_PORT, "shared": shared}
+    users = {"ids": [0, 0], "only_ids": [1000, 1000]}
+    return users | {"argv": ["/usr/sbin/sshd", "-D", "-e"], "environment": environment | path, "inner_port": PI_PORT, "shared": shared}
 
 
 SSH_CONFIG = """Host {alias}
@@ -192,12 +193,13 @@ def phone_boot(place: Path, told: answers.Answers) -> dict[str, object]:
     """The phone's own files, and how its adbd is started: as the user `shell`, by the loader that is hidden there."""
     phone_files(place / "own")
     for file in (place / "answers", *(place / "answers").iterdir()):
-        os.chown(file, 2000, 2000)
+        give(file, 2000)
     environment = {"QEMU_CPU": told.cpu, "ADBD_PORT": str(PHONE_PORT), "PATH": ANDROID_PATH, "HOME": "/", "SHELL": "/system/bin/sh", "USER": "shell"}
     environment |= {"ANDROID_ROOT": "/system", "ANDROID_DATA": "/data", "EXTERNAL_STORAGE": "/sdcard", "TMPDIR": "/data/local/tmp"}
     argv = [LOADER, "--library-path", f"{HIDDEN}/lib", f"{HIDDEN}/bin/adbd"]
     shared = {"/sys": str(place / "sys"), f"{HIDDEN}/answers": str(place / "answers")}
-    return {"argv": argv, "environment": environment, "ids": [2000, 2000, 1003, 1004, 1007, 1015, 3003], "inner_port": PHONE_PORT, "shared": shared}
+    users = {"ids": [2000, 2000, 1003, 1004, 1007, 1015, 3003], "only_ids": [2000, 2000]}
+    return users | {"argv": argv, "environment": environment, "inner_port": PHONE_PORT, "shared": shared}
 
 
 def await_answer(device: Virtual, say: Progress) -> None:
