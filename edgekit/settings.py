@@ -40,7 +40,8 @@ def governor(transport: Transport, told: Told, wanted: str, cpus: str = CPUS) ->
     try:
         return Hold.start(transport, script, wanted, cpus)
     except CommandFailed as exc:
-        cure = f"allow it there (`sudo chmod a+w {cpus}/cpu*/cpufreq/scaling_governor`), or leave out --set-governor"
+        allow = "run `adb root`, where its build allows it" if told.android else f"allow it there (`sudo chmod a+w {cpus}/cpu*/cpufreq/scaling_governor`)"
+        cure = f"{allow}, or leave out --set-governor"
         raise DeviceError(transport.address, f"its governor cannot be set to {wanted} ({last_line(exc.stderr)}): {cure}") from exc
 
 
@@ -57,4 +58,7 @@ def awake(transport: Transport, told: Told, note: str = NOTE) -> AbstractContext
     try:
         return Hold.start(transport, script, note, screen, ready_s=AWAKE_S)
     except CommandFailed as exc:
-        raise DeviceError(transport.address, f"its screen cannot be kept on ({last_line(exc.stderr)}): unlock the device and allow USB debugging") from exc
+        raise DeviceError(
+            transport.address,
+            f"its screen cannot be kept on ({last_line(exc.stderr)}): allow it in its developer options (some makers call it “USB debugging (Security settings)”)",
+        ) from exc

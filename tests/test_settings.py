@@ -158,7 +158,7 @@ def test_a_note_that_was_not_written_to_its_end_is_not_believed(device: Transpor
 def test_a_phone_that_does_not_tell_its_settings_is_left_alone(device: Transport, phone: Path, tmp_path: Path) -> None:
     (phone / "broken").touch()
 
-    with pytest.raises(DeviceError, match=r"its screen cannot be kept on \(its settings cannot be read\): unlock the device"):
+    with pytest.raises(DeviceError, match=r"its screen cannot be kept on \(its settings cannot be read\): allow it in its developer options"):
         awake(device, dark(), str(tmp_path / "note"))
 
     assert not (tmp_path / "note").exists()
