@@ -21,6 +21,7 @@ from edgekit.deliver import Delivery
 from edgekit.errors import AgentError, DeviceError, InputError
 from edgekit.transport import Transport, connect
 from tests.conftest import missing
+from tests.lab.adb import adb_server, genuine
 from tests.lab.shells import SHELLS, programs
 from tests.lab.sshd import sshd
 
@@ -490,3 +491,20 @@ def test_over_ssh_to_a_user_who_has_nothing(model: Path, tmp_path: Path, monkeyp
             second = Delivery.open(device)
             assert (second.deliver({"m.tflite": model}), second.unpack(archive)) == (paths, folder)
             assert second.pushed_bytes == 0
+
+
+@pytest.mark.lab
+def test_over_adb(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = archive_of(tmp_path / "site.tar.gz", [(tarfile.TarInfo("a/b"), b"x")])
+    with adb_server() as server, genuine(server) as phone:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        for sent in (100_000 + archive.stat().st_size, 0):
+            with connect(phone.address) as transport:
+                delivery = Delivery(transport)
+                delivery.root = str(phone.folder / "root")  # opening it would use the own cache of whoever runs the tests
+                transport.run(["mkdir", "-p", f"{delivery.root}/trees"], timeout_s=10)
+                path, folder = delivery.deliver({"it's a model": model})["it's a model"], delivery.unpack(archive)
+                assert Path(path).read_bytes() == model.read_bytes()
+                assert (Path(folder) / "a" / "b").read_bytes() == b"x"
+                assert delivery.pushed_bytes == sent

@@ -17,6 +17,7 @@ import pytest
 from edgekit.errors import CommandFailed, DeviceError, DeviceTimeout
 from edgekit.hold import Hold
 from edgekit.transport import Completed, Transport, connect
+from tests.lab.adb import adb_server, genuine
 from tests.lab.shells import SHELLS, programs
 from tests.lab.sshd import sshd, wait_until
 
@@ -178,3 +179,18 @@ def test_over_ssh_it_ends_with_the_connection_however_that_ends(state: Path, mon
                 assert (hold.code, hold.lost) == (0, None)
             hold.release()
             transport.close()
+
+
+@pytest.mark.lab
+def test_over_adb_it_ends_with_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with adb_server() as server, genuine(server) as phone:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        for way in (Hold.release, lambda _: phone.drop(), lambda _: server.kill()):
+            there = phone.folder / "state"
+            with connect(phone.address) as transport, Hold.start(transport, SCRIPT, str(there), "") as hold:
+                assert is_(there, "changed")
+                assert transport.run(["echo", "beside"], timeout_s=10).stdout == "beside\n"
+                way(hold)
+                wait_until(lambda path=there: is_(path, "undone"))  # type: ignore[misc]
+            phone.attach()

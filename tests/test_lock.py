@@ -20,6 +20,7 @@ from edgekit.errors import AgentError, DeviceError
 from edgekit.hold import Hold
 from edgekit.lock import Holder, age_text, in_use, lock
 from edgekit.transport import Transport, connect
+from tests.lab.adb import adb_server, genuine
 from tests.lab.shells import SHELLS, programs
 from tests.lab.sshd import sshd, wait_until
 
@@ -214,3 +215,19 @@ def test_a_holder_hears_that_it_holds_no_more(root: Path, monkeypatch: pytest.Mo
             server.drop()
             wait_until(lambda: held.lost is not None, 15)
             assert "connection was lost" in str(held.lost)
+
+
+@pytest.mark.lab
+def test_over_adb_a_lost_connection_lets_the_next_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with adb_server() as server, genuine(server) as phone:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        with connect(phone.address) as first:
+            root = phone.folder / "root"
+            with lock(first, str(root), MINE):
+                with connect(phone.address) as second:
+                    assert not free(second, root)
+                phone.drop()
+                phone.attach()
+                with connect(phone.address) as third:
+                    wait_until(lambda: free(third, root))
