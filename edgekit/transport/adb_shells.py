@@ -29,9 +29,8 @@ LAUNCH = r"""umask 077; mark=$1; shift; printf "\nedgekit-ready %s\n" "$$"; read
 # $2 is where stdin is read from, $3 where stderr is kept.
 FIRST_LAUNCH = r"""umask 077; mark=$1 in=$2 err=$3; shift 3; printf "\nedgekit-ready %s\n" "$$"
 (exec "$@") <"$in" 2>"$err"; code=$?; printf "edgekit-ended %s %s\n" "$mark" "$code"; cat <"$err" """
-# The client of the first protocol outlives its stdin. When edgekit is gone these lines end it, as nobody reads them.
-BEAT = r"""(trap "" HUP PIPE; while sleep 3; do echo || exit; done 2>/dev/null) &
-"""
+# The first protocol's client outlives its stdin: on this machine it runs in a process group that ends when either does.
+ENDS_WITH_STDIN = '{ cat; sleep 0.2; kill 0; } | { "$@"; kill 0; }'
 SCRATCH = 'for folder in /data/local/tmp "$TMPDIR" /tmp; do if [ -d "$folder" ] && [ -w "$folder" ]; then echo "$folder"; exit; fi; done; exit 1'
 
 
