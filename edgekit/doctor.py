@@ -13,7 +13,7 @@ from edgekit.conditions.fitness import LOW_BATTERY_PERCENT, drained, hot, thrott
 from edgekit.conditions.words import all_temperatures_c, charge_in_words, megahertz, per_cpu
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
-from edgekit.facts import proc_stat, vcgencmd
+from edgekit.facts import loadavg, proc_stat, vcgencmd
 from edgekit.facts.cpufreq import drivers, frequencies_khz, governors, throttle_counts
 from edgekit.lock import Holder, lock
 from edgekit.native import minimum_glibc
@@ -32,6 +32,7 @@ NEEDED_NATIVE_BYTES = 60 * 10**6
 PLENTY_BYTES = 10**9
 BUSY = 0.10
 """Of all processors: on four cores that is nearly half of one."""
+BUSY_PER_CORE = 0.25
 CLOCK_OFF_S = 60.0
 OWN_POWERSAVE = {"intel_pstate", "amd-pstate", "amd-pstate-epp"}
 """Drivers whose governor `powersave` follows the load (Documentation/admin-guide/pm/intel_pstate.rst, amd-pstate.rst); elsewhere it is the lowest frequency."""
@@ -83,7 +84,7 @@ def findings(transport: Transport, device: Device, watch_s: float) -> Iterator[F
     yield from screen(told)
     try:
         time.sleep(watch_s)
-        yield from background(told.state, ask_state(transport, target))
+        yield from background(told.state, ask_state(transport, target), len(told.cores))
     except DeviceError as exc:
         yield Finding("reachable", "fail", str(exc), "look at its cable, its network and its supply: it was there a moment ago")
 
@@ -239,12 +240,16 @@ def screen(told: Told) -> Iterator[Finding]:
         yield Finding("battery saver", "warn", "on", "switch it off: it holds the processor down")
 
 
-def background(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Finding]:
-    share = proc_stat.busy(before.get("stat", ""), after.get("stat", ""))
+def background(before: Mapping[str, str], after: Mapping[str, str], cores: int) -> Iterator[Finding]:
+    """By the time that the processors spent; where that is not told (macOS), by the load average, which on a phone is high while nothing runs."""
+    share, load = proc_stat.busy(before.get("stat", ""), after.get("stat", "")), loadavg.parse(after.get("loadavg", ""))
     if share is not None:
-        words = f"{100 * share:.0f} % of the processors' time"
-        busy = share > BUSY
-        yield Finding("background load", "warn", words, "stop what else runs there, and wait a minute") if busy else Finding("background load", "ok", words)
+        words, busy = f"{100 * share:.0f} % of the processors' time", share > BUSY
+    elif "stat" not in after and load is not None:
+        words, busy = f"load {load:.2f} on {cores} cores", load > BUSY_PER_CORE * cores
+    else:
+        return
+    yield Finding("background load", "warn", words, "stop what else runs there, and wait a minute") if busy else Finding("background load", "ok", words)
 
 
 def clock(ahead_s: float) -> Finding:

@@ -58,7 +58,5 @@ def awake(transport: Transport, told: Told, note: str = NOTE) -> AbstractContext
     try:
         return Hold.start(transport, script, note, screen, ready_s=AWAKE_S)
     except CommandFailed as exc:
-        raise DeviceError(
-            transport.address,
-            f"its screen cannot be kept on ({last_line(exc.stderr)}): allow it in its developer options (some makers call it “USB debugging (Security settings)”)",
-        ) from exc
+        cure = "allow it in its developer options (some makers call it “USB debugging (Security settings)”)"
+        raise DeviceError(transport.address, f"its screen cannot be kept on ({last_line(exc.stderr)}): {cure}") from exc

@@ -52,10 +52,14 @@ def test_only_what_really_runs_counts_as_background_load() -> None:
         {"stat": f"cpu  {work} 0 0 {idle} 0 0 0 0 0 0", "loadavg": "12.05 12.31 12.18 1/4710 9042"} for work, idle in ((0, 0), (5, 95), (15, 85))
     )
 
-    assert [finding.verdict for finding in background(before, quiet)] == ["ok"]
-    assert [finding.found for finding in background(before, busy)] == ["15 % of the processors' time"]
-    assert [finding.verdict for finding in background(before, busy)] == ["warn"]
-    assert list(background({}, busy)) == []
+    assert [finding.verdict for finding in background(before, quiet, 8)] == ["ok"]
+    assert [finding.found for finding in background(before, busy, 8)] == ["15 % of the processors' time"]
+    assert [finding.verdict for finding in background(before, busy, 8)] == ["warn"]
+    assert list(background({}, busy, 8)) == []
+
+
+def test_a_mac_tells_its_load_only() -> None:
+    assert [finding.verdict for load in ("1.53 1.60 1.71", "3.53 1.60 1.71") for finding in background({}, {"loadavg": load}, 8)] == ["ok", "warn"]
 
 
 def test_this_machine_can_be_measured_on() -> None:
