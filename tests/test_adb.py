@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -391,6 +392,10 @@ def test_what_answers_nothing_at_all_is_a_timeout(frozen: str) -> None:
 
 
 def server_pid(server: AdbServer) -> int:
-    words = f"tcp:{server.port}".encode()
-    (pid,) = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit() and words in (folder / "cmdline").read_bytes().split(b"\0")]
+    words, found = f"tcp:{server.port}".encode(), []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if folder.name.isdigit() and words in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    (pid,) = found
     return pid

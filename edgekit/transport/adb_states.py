@@ -54,11 +54,13 @@ def choose(address: str, serial: str, server: Server, *, timeout_s: float) -> At
         if meant and meant[0].state == "device":
             return meant[0]
         now = time.monotonic()
-        if not meant and now > settled:
-            if dialled or not re.fullmatch(r"\S+:[0-9]{1,5}", serial):
-                raise absent(address, serial, there, dialled)
-            dialled = dial(server, serial, timeout_s=deadline - now)
-            settled = now + (SETTLE_S if dialled.startswith(("connected", "already")) else 0)  # it is listed a moment later
+        distant = re.fullmatch(r"\S+:[0-9]{1,5}", serial)
+        if not meant and distant and not dialled:
+            dialled = dial(server, serial, timeout_s=max(deadline - now, POLL_S))
+            settled = time.monotonic() + (SETTLE_S if dialled.startswith(("connected", "already")) else 0)  # it is listed a moment later
+            continue
+        if not meant and now > min(settled, deadline):
+            raise absent(address, serial, there, dialled)
         if meant and now > (deadline if meant[0].state in PASSING else min(deadline, settled)):
             raise Unreachable(address, f"{meant[0].serial} {cure(meant[0])}")
         time.sleep(POLL_S)
@@ -66,7 +68,10 @@ def choose(address: str, serial: str, server: Server, *, timeout_s: float) -> At
 
 def dial(server: Server, serial: str, *, timeout_s: float) -> str:
     """Have adb connect to a device in the network, once; returns what adb answered."""
-    done = adb(server, ["connect", serial], timeout_s=timeout_s)
+    try:
+        done = adb(server, ["connect", serial], timeout_s=timeout_s)
+    except Unreachable:
+        return f"no answer within {timeout_s:.2g} s"
     return last_line(done.stdout) or last_line(done.stderr) or "adb said nothing"
 
 
