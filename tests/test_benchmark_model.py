@@ -273,6 +273,37 @@ def test_a_text_that_was_cut_gives_no_figure_that_the_whole_does_not(name: str) 
             assert found[field] in (None, whole[field]), (field, end)
 
 
+OTHER_TIMINGS = "INFO: Inference timings in us: Init: 102319, First inference: 670083, Warmup (avg): 670083, Inference (avg): 699438\nINFO: Note"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "field"),
+    [
+        ("android-xnnpack-percentiles", "Init: 102320", "Init: 112320", "load_us"),
+        ("android-xnnpack-percentiles", "First inference: 670083", "First inference: 670084", "first_us"),
+        ("android-xnnpack-percentiles", "Warmup (avg): 670083", "Warmup (avg): 690083", "warm_up"),
+        ("android-xnnpack-percentiles", "Inference (avg): 699438", "Inference (avg): 799438", "runs"),
+        ("android-xnnpack-percentiles", "INFO: Note", OTHER_TIMINGS, "load_us"),
+        ("android-xnnpack-percentiles", "p95=1373207", "p95=1373207\nINFO: count=49 curr=5(all same)", "runs"),
+        ("android-xnnpack-percentiles", "median=576856", "median=1576856", "runs"),
+        ("android-xnnpack-percentiles", "min=502355", "min=602355", "runs"),
+        ("peak-memory", "overall=86.543", "overall=186.543", "growth_bytes"),
+        ("peak-memory", "overall=86.543", "overall=186.543", "peak_bytes"),
+        ("profile-xnnpack-kernels", "executed: 4", "executed: 5", "nodes"),
+    ],
+)
+def test_what_is_said_twice_and_differs_is_not_known(name: str, old: str, new: str, field: str) -> None:
+    text = documented(name)
+    assert text.count(old) == 1
+    assert getattr(parse(text), field) is not None
+
+    assert getattr(parse(text.replace(old, new)), field) is None
+
+
+def test_more_operators_than_there_are_are_not_replaced() -> None:
+    assert parse(documented("android-xnnpack-percentiles").replace("Replacing 49 out of 49", "Replacing 59 out of 49")).replaced == ()
+
+
 def unfounded(text: str, told: facts.Told) -> Iterator[str]:
     """Figures that do not stand in the text, whole, where they should; looked for by other means than the parser's."""
     lines = text.split("\n")
