@@ -13,7 +13,7 @@ from edgekit.conditions.fitness import LOW_BATTERY_PERCENT, drained, hot, thrott
 from edgekit.conditions.words import all_temperatures_c, charge_in_words, megahertz, per_cpu
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
-from edgekit.facts import loadavg, proc_stat, vcgencmd
+from edgekit.facts import cgroup, loadavg, proc_stat, vcgencmd
 from edgekit.facts.cpufreq import drivers, frequencies_khz, governors, throttle_counts
 from edgekit.lock import Holder, lock
 from edgekit.native import minimum_glibc
@@ -81,6 +81,7 @@ def findings(transport: Transport, device: Device, watch_s: float) -> Iterator[F
     yield clock(told.time_s - middle)
     yield from speed(told.state)
     yield from throttling(told)
+    yield from limits(told)
     yield from screen(told)
     try:
         time.sleep(watch_s)
@@ -223,6 +224,14 @@ def throttling(told: Told) -> Iterator[Finding]:
         yield Finding(
             "throttling", "warn", f"vcgencmd: {answer.partition(chr(10))[0]}", "add the user to the group video there: `sudo usermod -aG video $USER`"
         )
+
+
+def limits(told: Told) -> Iterator[Finding]:
+    """What its control group holds a process to."""
+    processors = cgroup.processors(told.state)
+    if processors is not None and processors < len(told.cores):
+        cure = "measure outside the container or service that sets cpu.max: what is beyond it waits, and shows as slow runs"
+        yield Finding("limits", "warn", f"{processors:g} of {len(told.cores)} processors' time (cpu.max)", cure)
 
 
 def screen(told: Told) -> Iterator[Finding]:

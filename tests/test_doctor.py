@@ -12,7 +12,7 @@ import pytest
 from edgekit.conditions import read_told
 from edgekit.conditions.recorded import reading
 from edgekit.device import Device
-from edgekit.doctor import NEEDED_BYTES, NEEDED_NATIVE_BYTES, background, clock, examine, folder, processor, room, runtime, screen, speed, throttling
+from edgekit.doctor import NEEDED_BYTES, NEEDED_NATIVE_BYTES, background, clock, examine, folder, limits, processor, room, runtime, screen, speed, throttling
 from edgekit.lock import Holder, lock
 from edgekit.runtime import platform
 from edgekit.transport import connect
@@ -33,7 +33,7 @@ def test_the_doctor_judges_it_and_every_complaint_has_a_cure(path: Path) -> None
     needed = NEEDED_NATIVE_BYTES if target.description.own_libc else NEEDED_BYTES
 
     findings = [processor(found, target), runtime(BOARD, target, found), folder(found), room(found, needed)]
-    findings += [*speed(found.state), *throttling(found), *screen(found)]
+    findings += [*speed(found.state), *throttling(found), *limits(found), *screen(found)]
 
     if "verdicts" in example:  # what owners send has none
         assert {finding.check: finding.verdict for finding in findings} == example["verdicts"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.facts import battery, cpu_list, df, getprop, loadavg, meminfo, power, proc_stat, thermalservice, vcgencmd
+from edgekit.facts import battery, cgroup, cpu_list, df, getprop, loadavg, meminfo, power, proc_stat, thermalservice, vcgencmd
 from edgekit.facts.cpufreq import capacities, frequencies_khz, governors
 from edgekit.facts.number import decimal, integer
 from edgekit.facts.power_supply import Charge, charges
@@ -299,3 +299,10 @@ def test_how_busy_the_processors_were_is_read_from_two_answers() -> None:
     assert proc_stat.busy(after, before) is None
     assert proc_stat.busy(before, before) is None
     assert proc_stat.busy("cpu  1 2 3", after) is None
+
+
+def test_what_a_control_group_allows_is_the_tighter_of_its_limits() -> None:
+    assert cgroup.processors({"cgroup/cpu.max": "150000 100000"}) == 1.5
+    assert [cgroup.processors({"cgroup/cpu.max": words}) for words in ("max 100000", "150000", "150000 0", "1e5 100000", "")] == [None] * 5
+    assert cgroup.memory_bytes({"cgroup/memory.max": "2147483648", "cgroup/memory.high": "1073741824"}) == 1 << 30
+    assert cgroup.memory_bytes({"cgroup/memory.max": "max"}) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
-from edgekit.facts import battery, loadavg, thermalservice, vcgencmd
+from edgekit.facts import battery, cgroup, loadavg, thermalservice, vcgencmd
 from edgekit.facts.cpufreq import frequencies_khz, governors
 from edgekit.facts.number import integer
 from edgekit.facts.power_supply import charges
@@ -49,7 +49,8 @@ def in_words(state: Mapping[str, str]) -> dict[str, str]:
     thermal = thermalservice.parse(state.get("dumpsys thermalservice", ""))
     watts = vcgencmd.power_w(state.get("vcgencmd pmic_read_adc", ""))
     limit, load = speed_limit(state), loadavg.parse(state.get("loadavg", ""))
-    available = integer(state.get("available_kb"), 0, 1 << 40)
+    available, swap, swap_free = (integer(state.get(name), 0, 1 << 40) for name in ("available_kb", "swap_total_kb", "swap_free_kb"))
+    processors, allowed_bytes = cgroup.processors(state), cgroup.memory_bytes(state)
     words = {
         "governor": per_cpu(governors(state)),
         "frequency": per_cpu(megahertz(now)),
@@ -64,6 +65,9 @@ def in_words(state: Mapping[str, str]) -> dict[str, str]:
         "power": "" if watts is None else f"{watts:.2f} W",
         "screen": state.get("screen", ""),
         "available_memory": "" if available is None else bytes_text(available * 1024),
+        "swapped": "" if not swap or swap_free is None or swap_free > swap else bytes_text((swap - swap_free) * 1024),
+        "processor_limit": "" if processors is None else f"{processors:g} processors",
+        "memory_limit": "" if allowed_bytes is None else bytes_text(allowed_bytes),
     }
     return {name: text for name, text in words.items() if text}
 
