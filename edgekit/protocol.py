@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.hub.bounds import Bound
@@ -26,6 +26,11 @@ class Protocol:
     """Runs recorded a process, about; where more fit, every k-th is, so that a record stays small whatever the model's speed."""
     repeats: int = 2
     """How many processes of one variant may be repeated because something disturbed them."""
+
+    @property
+    def shortened(self) -> Protocol:
+        """For an emulated processor: hundreds of times slower, never quiet, and its latency is never judged."""
+        return replace(self, name=f"{self.name}, shortened for emulation", min_runs=3, min_s=0.0, warm_up_min_s=0.0, warm_up_max_s=0.0, repeats=0)
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
