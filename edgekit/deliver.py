@@ -58,6 +58,8 @@ class Contents:
     files: int
     size_bytes: int
     letters: str
+    longest: str
+    """The name that tells whether a tar knows how this archive keeps long ones: busybox leaves PAX headers out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Delivery:
         if (there := self.tree(("tree", blob.sha256), blob)) is not None:
             return there
         held = contents(archive)
-        request = ("unpack", blob.sha256, blob.name, held.letters, str(held.files), str(-(-held.size_bytes // 1024)))
+        request = ("unpack", blob.sha256, blob.name, held.letters, str(held.files), str(-(-held.size_bytes // 1024)), held.longest)
         for sent in (False, True):
             if (there := self.tree(request, blob, needs_bytes=held.size_bytes)) is not None:
                 return there
@@ -159,9 +161,10 @@ class Delivery:
             raise AgentError(self.transport.address, f"its half of the delivery does not say where {archive.name} is: repeat the command")
         return final if answer == [("path", final)] else None
 
-    def workdir(self) -> str:
-        """A fresh private folder on the device for one job; `remove` ends it."""
-        folder = self.path(["workdir"])
+    def workdir(self, *, alone: bool = False) -> str:
+        """A fresh private folder on the device for one job; `remove` ends it. `alone`: the device is held (lock.py), so what is left of jobs
+        whose host was killed, or whose connection was lost, goes."""
+        folder = self.path(["workdir", *(["alone"] if alone else [])])
         self.jobs.append(folder)
         return folder
 
@@ -265,14 +268,15 @@ def contents(archive: Path) -> Contents:
             fault = "would be written outside its folder"
         elif member.type not in PLAIN:
             fault = "is neither a file nor a folder"
-        elif CONTROL.search(member.name) or "path" in member.pax_headers:
-            fault = "has a name that not every tar can unpack (use the GNU format)"
+        elif CONTROL.search(member.name):
+            fault = "has a name that not every tar can unpack"
         if fault:
             raise InputError(f"{archive}: the archive's member {member.name!r} {fault}: make the archive without it")
     if len(names) < len(members):
         raise InputError(f"{archive}: the archive has several members of one name: make it again")
     files = [member for member in members if member.isreg()]
-    return Contents(len(files), sum(member.size for member in files), "xzof" if zipped else "xof")
+    longest = max((member.name for member in files), key=len, default=".")
+    return Contents(len(files), sum(member.size for member in files), "xzof" if zipped else "xof", longest)
 
 
 def counted(progress: Progress | None, blob: Blob) -> Callable[[int], None] | None:

@@ -104,7 +104,8 @@ tree() {
   if [ -d "$root/trees/$1" ]; then say path "$root/trees/$1"; else say absent "$1"; fi
 }
 
-# $1 SHA-256, $2 name, $3 the letters after tar's dash, $4 its files, $5 the kB they take: unpack a sent archive, which then goes.
+# $1 SHA-256, $2 name, $3 the letters after tar's dash, $4 its files, $5 the kB they take, $6 the longest name among them: unpack a sent
+# archive, which then goes.
 unpack() {
   final=$root/trees/$1 archive=$root/blobs/$1/$2 aside=$root/trees/.$token.aside
   if [ ! -d "$final" ]; then
@@ -124,7 +125,8 @@ unpack() {
     complaint=$(tar "-$3" "$archive" -C "$aside" 2>&1)
     code=$?
     found=$(($(find "$aside" -type f | wc -l)))
-    if [ "$code" -ne 0 ] || [ "$found" -ne "$4" ]; then
+    [ -e "$aside/$6" ] || found="not all"
+    if [ "$code" -ne 0 ] || [ "$found" != "$4" ]; then
       rm -rf "$aside"
       [ -d "$final" ] || refuse "the archive $2 cannot be unpacked (${complaint:-$found of $4 files came out})"
     else
@@ -139,8 +141,9 @@ unpack() {
   tree "$1"
 }
 
-# A fresh folder for one job.
+# A fresh folder for one job. $1 `alone`: whoever asks holds the device, so what other jobs left is nobody's.
 workdir() {
+  [ "${1-}" != alone ] || rm -rf "$root"/jobs/*
   try mkdir "$root/jobs/$token"
   say path "$root/jobs/$token"
 }
