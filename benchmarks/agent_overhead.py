@@ -78,10 +78,10 @@ def compare(model: Path, inputs: list[dict[str, Any]], outputs: list[dict[str, A
     }
 
     def ours() -> float:
-        said = python(str(agent_archive(target)), str(scratch / "job"), stdin=json.dumps(job))
-        if "error" in (result := json.loads(said.splitlines()[-1])["result"]):
+        said = [json.loads(line) for line in python(str(agent_archive(target)), str(scratch / "job"), stdin=json.dumps(job)).splitlines()]
+        if "error" in (result := said[-1]["result"]):
             sys.exit(result["error"]["message"])
-        return float(np.median(np.fromfile(scratch / "job/samples.i64", "<i8"))) / 1e6
+        return float(np.median([one for line in said for one in line.get("samples_ns", [])])) / 1e6
 
     def bare() -> float:
         return int(python("-c", BARE, str(scratch / form), str(model), str(threads), str(scratch), str(len(inputs)))) / 1e6
