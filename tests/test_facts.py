@@ -7,6 +7,7 @@ import math
 import os
 import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -265,6 +266,9 @@ def test_thermal_zones_that_are_off_or_tell_no_temperature_are_left_out() -> Non
         "thermal_zone5/soc-thermal": "50000",
         "thermal_zone6/pm8350b-ibat-lvl0": "90000",
         "thermal_zone7/": "41000",
+        "thermal_zone8/\x1b[2J": "42000",
+        "thermal_zone9/no-figure": "",
+        "battery/BAT0/capacity": "84",
     }
 
     assert temperatures_c(state) == {"cpu-thermal": 45.3, "cpu-thermal 1": 44.0, "soc-thermal": 50.0, "zone 7": 41.0}
@@ -306,3 +310,15 @@ def test_what_a_control_group_allows_is_the_tighter_of_its_limits() -> None:
     assert [cgroup.processors({"cgroup/cpu.max": words}) for words in ("max 100000", "150000", "150000 0", "1e5 100000", "")] == [None] * 5
     assert cgroup.memory_bytes({"cgroup/memory.max": "2147483648", "cgroup/memory.high": "1073741824"}) == 1 << 30
     assert cgroup.memory_bytes({"cgroup/memory.max": "max"}) is None
+
+
+@pytest.mark.parametrize("fact", sorted(PARSERS))
+def test_a_device_that_prints_endless_lines_keeps_nobody_busy(fact: str) -> None:
+    forms = ["\n".join(content(path)["output"]) for path in CASES if path.parent.name == fact and content(path)["expected"] is not None]
+    started = time.monotonic()
+
+    for filler in (" ", "1 ", "a:", "[ro.x]: [", "Temperature{mValue=1"):
+        PARSERS[fact](forms[0] + filler * 20_000)
+        PARSERS[fact](forms[0].replace("\n", f"\n/dev/root{filler * 20_000}\n", 1))
+
+    assert time.monotonic() - started < 5
