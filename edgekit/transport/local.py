@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -16,7 +17,9 @@ from edgekit.transport import CONNECT_S
 from edgekit.transport.streams import StreamTransport, timed_out
 
 PIPE_BYTES = 1 << 16
+WIDE_PIPE_BYTES = 1 << 20  # what Linux grants to anybody
 POLL_S = 0.05
+PAUSE_S = 0.0005  # a wide pipe is full for longer
 
 
 def connect(address: str, *, timeout_s: float = CONNECT_S) -> LocalTransport:
@@ -36,7 +39,15 @@ class LocalTransport(StreamTransport):
     address = "local:"
 
     def stream(
-        self, argv: Sequence[str], *, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], timeout_s: float, doing: str
+        self,
+        argv: Sequence[str],
+        *,
+        feed: Iterable[bytes],
+        out: Callable[[bytes], object],
+        err: Callable[[bytes], object],
+        timeout_s: float,
+        doing: str,
+        watch: Callable[[], object] | None = None,
     ) -> int:
         deadline = time.monotonic() + timeout_s
         try:
@@ -46,7 +57,7 @@ class LocalTransport(StreamTransport):
             return 127 if isinstance(exc, FileNotFoundError) else 126  # as a shell says it
         ended = False
         try:
-            for name, data in exchange(process, iter(feed), deadline):
+            for name, data in exchange(process, iter(feed), deadline, watch):
                 (out if name == "out" else err)(data)
             code = process.wait(timeout=max(deadline - time.monotonic(), 0))
             ended = True
@@ -73,8 +84,10 @@ class LocalTransport(StreamTransport):
         """Nothing to do: commands end with their calls."""
 
 
-def exchange(process: subprocess.Popen[bytes], feed: Iterator[bytes], deadline: float) -> Iterator[tuple[str, bytes]]:
-    """Write what is fed as fast as it is taken; yield ("out" | "err", bytes) as they come, until both have ended.
+def exchange(
+    process: subprocess.Popen[bytes], feed: Iterator[bytes], deadline: float, watch: Callable[[], object] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Write what is fed as fast as it is taken; yield ("out" | "err", bytes) as they come, until both have ended. Calls `watch` all the while.
 
     Raises:
         TimeoutError: the deadline has passed.
@@ -82,8 +95,9 @@ def exchange(process: subprocess.Popen[bytes], feed: Iterator[bytes], deadline: 
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    stdin, pending = process.stdin.fileno(), b""
+    stdin, pending = process.stdin.fileno(), memoryview(b"")
     os.set_blocking(stdin, False)
+    wide = widened(stdin)
     with selectors.DefaultSelector() as ready:
         ready.register(stdin, selectors.EVENT_WRITE, "in")
         ready.register(process.stdout, selectors.EVENT_READ, "out")
@@ -91,6 +105,8 @@ def exchange(process: subprocess.Popen[bytes], feed: Iterator[bytes], deadline: 
         while ready.get_map():
             if time.monotonic() > deadline:
                 raise TimeoutError
+            if watch is not None:
+                watch()
             for key, _ in ready.select(POLL_S):
                 if key.data != "in":
                     data = os.read(key.fd, PIPE_BYTES)
@@ -99,12 +115,22 @@ def exchange(process: subprocess.Popen[bytes], feed: Iterator[bytes], deadline: 
                     else:
                         ready.unregister(key.fileobj)
                     continue
-                pending = pending or next(feed, b"")
+                pending = pending or memoryview(next(feed, b""))
                 try:
-                    pending = pending[os.write(stdin, pending[:PIPE_BYTES]) :]
-                    done = not pending and not (pending := next(feed, b""))
+                    written = os.write(stdin, pending)
+                    pending = pending[written:]
+                    if wide and pending and written < PIPE_BYTES:
+                        time.sleep(PAUSE_S)  # let there be room: else each page that is read there would wake us here
+                    done = not pending and not (pending := memoryview(next(feed, b"")))
                 except BrokenPipeError:  # it does not read to the end: its own business
                     done = True
                 if done:
                     ready.unregister(stdin)
                     process.stdin.close()
+
+
+def widened(pipe: int) -> bool:
+    """Make a pipe wide, for files; whether it is: Linux only, and as long as the user has not too many of them."""
+    with contextlib.suppress(AttributeError, OSError):
+        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, WIDE_PIPE_BYTES) >= WIDE_PIPE_BYTES
+    return False
