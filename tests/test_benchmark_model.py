@@ -124,6 +124,7 @@ def test_outputs_that_change_from_run_to_run_are_the_ones_that_count(model: Tiny
         ("crash", {}, r"benchmark_model crashed \(SIGSEGV\)"),
         ("op", {}, r"benchmark_model failed \(Encountered unresolved custom op: Convolution2DTransposeBias\.\): convert the file again"),
         ("short", {}, r"wrote 36 bytes of outputs and not 40: the file's outputs are not the model's"),
+        ("forgets", {}, r"ended well but wrote no outputs \(--output_filepath\), so it cannot be verified"),
         ("old", {}, r"does not know --output_filepath, so what it computes cannot be verified"),
         ("compiled", {}, r"does not know --input_layer, --input_layer_shape, --input_layer_value_files, --output_filepath"),
         ("no gpu", {"delegate": "gpu"}, r"failed \(Failed to apply GPU delegate\.\)"),
