@@ -284,6 +284,11 @@ def test_only_passive_trip_points_and_what_cools_by_slowing_down_count() -> None
         "cooling_device2/Processor": "0 of 10",
         "cooling_device3/cpufreq-cpu1": "13 of 12",
         "cooling_device4/cpufreq-cpu2": "-1 of 12",
+        "cooling_device5/cpufreq-\x1b[2J": "1 of 2",
+        "cooling_device6/cpufreq-cpu3": "on",
+        "trip_point/2/0/passive": "hot",
+        "swap_free_kb": "50000",
+        "pages": "1 of 2",
     }
 
     assert slows_at_c(state) == {"0": 85.0}

@@ -15,7 +15,7 @@ COLDEST_MILLIDEGREES, HOTTEST_MILLIDEGREES = -40_000, 150_000
 """Silicon is specified from -40 to at most 150 °C (JEDEC grade 0 is 150); a zone that is off tells -274000 or 0x7fffffff."""
 NO_TEMPERATURE = re.compile(r"socd?|vdroop[0-9]?|batoilo[0-9]?|smpl_gm|(?:soft_)?ocp_.*|thb_hda|(?:.*[-_])?(?:ibat|vbat|bcl)(?:[-_].*)?")
 """Zones that tell the battery's charge, currents or voltages in the same form: drivers/thermal/qcom/bcl_pmic5.c, Google's google_bcl."""
-SLOWS = re.compile(r"(?:thermal-)?cpufreq-.+|(?:thermal-)?devfreq-.+|Processor", re.ASCII)
+SLOWS = re.compile(r"(?:thermal-)?(?:cpu|dev)freq-[\w.-]+|Processor", re.ASCII)
 """Cooling devices that cool by slowing down: drivers/thermal/cpufreq_cooling.c, devfreq_cooling.c, drivers/acpi/processor_thermal.c. Fans do not."""
 
 
@@ -48,7 +48,7 @@ def slowing(state: Mapping[str, str]) -> dict[str, int]:
     for name, word in state.items():
         device = re.fullmatch(r"(cooling_device[0-9]{1,3})/(.+)", name)
         states = re.fullmatch(r"(\S+) of (\S+)", word)
-        if device and states and device[2].isprintable() and SLOWS.fullmatch(device[2]):
+        if device and states and SLOWS.fullmatch(device[2]):
             now, most = integer(states[1], 0, 10_000), integer(states[2], 1, 10_000)
             if now is not None and most is not None and now <= most:
                 found[f"{device[1]}/{device[2]}"] = now
