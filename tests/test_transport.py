@@ -139,7 +139,7 @@ def test_a_pull_that_fails_leaves_nothing(here: Transport, tmp_path: Path) -> No
     ("address", "words"),
     [
         ("shs:pi@bench", "did you mean 'ssh:'?"),
-        ("pixel7", "addresses begin with local:, ssh:"),
+        ("pixel7", "addresses begin with adb:, local:, ssh:"),
         ("local:somewhere", "this machine is local: with nothing after it"),
         ("ssh:", "write ssh:"),
         ("ssh:pi@bench:99999", "write ssh:"),
