@@ -73,7 +73,9 @@ static Handle compile(const struct job *job, bool profiling) {
 
 static void load(const struct job *job) {
     capture();
-    check(CreateEnvironment(0, NULL, &environment));
+    /* otherwise it looks for libraries of GPUs and NPUs wherever the system has some */
+    const struct environment_option cpu_only = {OPTION_AUTO_REGISTER, {VALUE_INT, ACCELERATOR_CPU}};
+    check(CreateEnvironment(1, &cpu_only, &environment));
     check(CreateModelFromFile(environment, job->artifact, &model));
     compiled = compile(job, false);
     release();

@@ -15,12 +15,23 @@ typedef int Status; /* 0 is good */
 typedef struct Handle *Handle;
 
 #define ACCELERATOR_CPU 1
+#define OPTION_AUTO_REGISTER 24 /* which accelerators are looked for: a set */
+#define VALUE_INT 2
 #define LOCK_READ 0
 #define LOCK_WRITE 1
 #define OP_CUSTOM 32
 #define EVENT_OPERATOR_INVOKE 2
 #define EVENT_DELEGATE_PROFILED_OPERATOR_INVOKE 8
 #define PROFILER_ENTRIES 2048 /* what its ring holds */
+
+/* LiteRtEnvOption with an integer in it */
+struct environment_option {
+    int32_t tag;
+    struct {
+        int32_t type;
+        int64_t value;
+    } any;
+};
 
 /* LiteRtRankedTensorType */
 struct ranked_type {
@@ -42,7 +53,7 @@ struct profiled_event {
 
 /* X(name, arguments): each becomes a pointer that is looked up in the library. */
 #define LITERT_FUNCTIONS(X)                                                                                                                      \
-    X(CreateEnvironment, (int n, const void *options, Handle *environment))                                                                      \
+    X(CreateEnvironment, (int n, const struct environment_option *options, Handle *environment))                                                 \
     X(CreateModelFromFile, (Handle environment, const char *path, Handle *model))                                                                \
     X(CreateOptions, (Handle *options))                                                                                                          \
     X(SetOptionsHardwareAccelerators, (Handle options, int set))                                                                                 \

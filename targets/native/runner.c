@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SAY_NS 1000000000LL
+
 static struct job job;
 static const struct runtime *runtime;
 static struct samples samples[MAX_TENSORS];
@@ -60,7 +62,14 @@ static void feed(void) {
 /* Every sample through the one session, the outputs into files. */
 static void run_samples(void) {
     int files[MAX_TENSORS];
+    int64_t said = now_ns();
     for (size_t index = 0; index < job.n_samples; index++) {
+        if (now_ns() - said > SAY_NS) { /* whoever waits for a word learns that it lives */
+            char *text = text_of("running the samples: %zu of %zu", index, job.n_samples);
+            say(text);
+            free(text);
+            said = now_ns();
+        }
         if (index > 0) take(index);
         feed();
         if (index == 0) capture();
