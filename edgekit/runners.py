@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ class Runner(ABC):
         """
 
     @abstractmethod
-    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
-        """What runs jobs, now that the needs are `there`; `folder` on the device is theirs to write to."""
+    def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
+        """What runs jobs, now that the needs are `there`, in their order; `folder` on the device is theirs to write to."""
 
     @property
     def build(self) -> str:
@@ -64,13 +64,12 @@ class Runner(ABC):
         libc = self.told.identity.get("libc", "").partition(" ")[0] or "unknown libc"
         return f"{libc} wheel, {self.platform.folder.name} {self.told.machine}"
 
-    def bring(self, delivery: Delivery, form: str, there: dict[Path, str], listener: Any) -> None:
-        """Have the needs on the device, each once a run; `there` learns where."""
-        for need in self.needs(form):
-            if need.path not in there:
-                there[need.path] = (
-                    delivery.unpack(need.path, listener) if need.unpacked else delivery.deliver({need.path.name: need.path}, listener)[need.path.name]
-                )
+    def bring(self, delivery: Delivery, form: str, listener: Any) -> tuple[str, ...]:
+        """Have the needs on the device; where each of them is there."""
+        return tuple(
+            delivery.unpack(need.path, listener) if need.unpacked else delivery.deliver({need.path.name: need.path}, listener)[need.path.name]
+            for need in self.needs(form)
+        )
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class PythonRunner(Runner):
         title = self.platform.description.runtimes[form].title
         return (Need(site, f"{title} and numpy for Python {self.told.python}", True), Need(agent_archive(self.platform), "the agent", False))
 
-    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
-        site, agent = (there[need.path] for need in self.needs(form))
+    def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
+        site, agent = there
         return Agent(transport, (self.python, "-I", "-S", agent, folder), lambda job: json.dumps({**job, "site": site}).encode(), folder)
 
 
@@ -102,9 +101,8 @@ class NativeRunner(Runner):
         archive = native.bundle(self.platform, form, self.told.machine)
         return (Need(archive, f"the native runner with {native.TITLES[form]}", True),)
 
-    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
-        (need,) = self.needs(form)
-        bundle = there[need.path]
+    def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
+        (bundle,) = there
         return Agent(transport, tuple(native.argv(bundle, folder)), lambda job: native.encode(job, bundle), folder)
 
     @property
@@ -128,8 +126,9 @@ class BenchmarkModelRunner(Runner):
             raise InputError(f"benchmark_model runs no {form} files: convert to tflite")
         return (Need(verified(self.path, self.sha256), "benchmark_model, as given", False),)
 
-    def start(self, transport: Transport, there: Mapping[Path, str], form: str, folder: str) -> Runs:
-        return BenchmarkModelRuns(transport, there[self.path], folder)
+    def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
+        (tool,) = there
+        return BenchmarkModelRuns(transport, tool, folder)
 
     @property
     def build(self) -> str:

@@ -44,6 +44,8 @@ class Bench:
     runner: Runner
     folder: str
     held: contextlib.ExitStack
+    brought: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Format → where what its runner needs is on the device."""
     there: dict[Path, str] = field(default_factory=dict)
     agent_s: float = 0.0
     """Seconds that agents ran, all in all: what a run spends beyond them and waiting is overhead."""
@@ -68,7 +70,7 @@ class Bench:
                 undo.enter_context(awake(transport, told))
             if settings.governor:
                 undo.enter_context(governor(transport, told, settings.governor))
-            return cls(transport, platform, told, delivery, runner, delivery.workdir(), undo.pop_all())
+            return cls(transport, platform, told, delivery, runner, delivery.workdir(alone=True), undo.pop_all())
 
     @property
     def emulated(self) -> bool:
@@ -94,7 +96,8 @@ class Bench:
         """
         progress("preparing the runtime", None)
         listener: Callable[[str, int, int], None] = lambda name, sent, total: progress(f"sending {name}", sent / max(total, 1))  # noqa: E731
-        self.runner.bring(self.delivery, subject.format, self.there, listener)
+        if subject.format not in self.brought:
+            self.brought[subject.format] = self.runner.bring(self.delivery, subject.format, listener)
         inputs = [subject.samples / f"{i}.npy" for i in range(len(subject.inputs))]
         missing = {path.name: path for path in inputs if path not in self.there}
         model = f"model{subject.path.suffix}"
@@ -121,7 +124,7 @@ class Bench:
 
     def runs(self, form: str) -> Runs:
         """What runs jobs on files of a format that have been prepared."""
-        return self.runner.start(self.transport, self.there, form, f"{self.folder}/job")
+        return self.runner.start(self.transport, self.brought[form], f"{self.folder}/job")
 
     def run(self, mode: str, job: Mapping[str, Any], protocol: Protocol, progress: Progress) -> Told:
         """Run a job; the time counts as the device's own."""

@@ -54,7 +54,7 @@ class Plan:
         listener: Callable[[str, int, int], None] = lambda name, sent, total: progress(f"sending {name}", sent / max(total, 1))  # noqa: E731
         with lock(self.transport, self.delivery.root, Holder.here("edgekit setup")):
             for form in self.formats:
-                self.runner.bring(self.delivery, form, {}, listener)
+                self.runner.bring(self.delivery, form, listener)
         return self.delivery.pushed_bytes
 
 
