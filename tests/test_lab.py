@@ -23,7 +23,7 @@ from edgekit.lab.forward import forward
 from edgekit.lab.packages import resolve as resolve_packages
 from edgekit.lab.packages import unpacked
 from edgekit.lab.sources import source_line
-from edgekit.lab.virtual import SSH_ALIAS, Virtual, started, status
+from edgekit.lab.virtual import SSH_ALIAS, Virtual, down, started, status
 from edgekit.profile import find
 from edgekit.transport import Transport, connect
 from edgekit.transport.ssh_config import hops
@@ -51,6 +51,14 @@ Components: main
 def etc(tmp_path: Path) -> Path:
     (tmp_path / "sources.list.d").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def own_lab(private_folders: Path) -> Iterator[Path]:
+    """The folder of this test's own lab, which is ended also where the test fails."""
+    folder = private_folders / "edgekit-data/virtual"
+    yield folder
+    down(folder)
 
 
 @pytest.fixture
@@ -262,7 +270,7 @@ def test_both_say_that_they_are_emulated(virtual_targets: Lab) -> None:  # noqa:
 
 
 @pytest.mark.lab
-def test_up_can_be_repeated_and_down_leaves_nothing(virtual_lab: Lab, private_server: AdbServer, tmp_path: Path) -> None:  # noqa: F811
+def test_up_can_be_repeated_and_down_leaves_nothing(virtual_lab: Lab, private_server: AdbServer, own_lab: Path) -> None:  # noqa: F811
     # given a machine with its mounts and what it knows of foreign programs
     before = Path("/proc/self/mounts").read_text(), sorted(os.listdir("/proc/sys/fs/binfmt_misc"))
     # when the devices are brought up, twice
@@ -281,17 +289,17 @@ def test_up_can_be_repeated_and_down_leaves_nothing(virtual_lab: Lab, private_se
     assert [started(device["pid"]) for device in first] == ["", ""]
     assert "virtual-" not in edgekit("targets").stdout
     assert first[1]["address"].removeprefix("adb:") not in private_server.devices()
-    assert [file.name for file in (tmp_path / "edgekit-data/virtual").iterdir()] == ["lock"]
+    assert [file.name for file in own_lab.iterdir()] == ["lock"]
 
 
 @pytest.mark.lab
-def test_after_a_crash_the_next_up_brings_it_up_anew(virtual_lab: Lab, tmp_path: Path) -> None:  # noqa: F811
+def test_after_a_crash_the_next_up_brings_it_up_anew(virtual_lab: Lab, own_lab: Path) -> None:  # noqa: F811
     # given a board whose process is killed with all that it had in hand
     (killed,) = edgekit("lab", "virtual", "up", "--only", "pi", "--json").json["virtual"]
     processes = inside(killed["pid"])
     assert len(processes) >= 2
     os.kill(killed["pid"], signal.SIGKILL)
-    wait_until(lambda: status(tmp_path / "edgekit-data/virtual") == ())
+    wait_until(lambda: status(own_lab) == ())
     wait_until(lambda: not any(started(pid) for pid in processes))
     # then nothing runs in it any more, and it is brought up again, as another board if that is asked
     (there,) = edgekit("lab", "virtual", "up", "--only", "pi", "--as", "throttling-pi", "--json").json["virtual"]
@@ -304,20 +312,17 @@ def test_after_a_crash_the_next_up_brings_it_up_anew(virtual_lab: Lab, tmp_path:
 
 
 @pytest.mark.lab
-def test_a_user_who_is_not_root_has_a_lab_too(virtual_lab: Lab, private_server: AdbServer, tmp_path: Path) -> None:  # noqa: F811
+def test_a_user_who_is_not_root_has_a_lab_too(virtual_lab: Lab, private_server: AdbServer, own_lab: Path) -> None:  # noqa: F811
     # given a user who is nobody in particular
     nobody = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--"]
     # when the devices are brought up by that one
     done = subprocess.run([*nobody, str(EDGEKIT), "lab", "virtual", "up", "--json"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    try:
-        # then both answer, as the users that they have
-        with connect(resolve("virtual-pi").address) as transport:
-            assert text(transport, ["sh", "-c", "id -un; uname -m; touch x && ls -A"]).split() == ["pi", "aarch64", "x"]
-        with connect(resolve("virtual-android").address) as transport:
-            assert text(transport, ["sh", "-c", "id -un; uname -m; cd /data/local/tmp && touch x && ls"]).split() == ["shell", "aarch64", "x"]
-    finally:
-        edgekit("lab", "virtual", "down")
+    # then both answer, as the users that they have
+    with connect(resolve("virtual-pi").address) as transport:
+        assert text(transport, ["sh", "-c", "id -un; uname -m; touch x && ls -A"]).split() == ["pi", "aarch64", "x"]
+    with connect(resolve("virtual-android").address) as transport:
+        assert text(transport, ["sh", "-c", "id -un; uname -m; cd /data/local/tmp && touch x && ls"]).split() == ["shell", "aarch64", "x"]
 
 
 def inside(pid: int) -> set[int]:

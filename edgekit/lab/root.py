@@ -29,6 +29,9 @@ WITHOUT = (
 TOYBOX = (Path(__file__).parent / "toybox.txt").read_text().split()
 """What Android 9 has of toybox, with its dd and grep (AOSP, system/core, shell_and_utilities/README.md); later ones have more."""
 
+SLOW = "sha256sum"
+"""Android builds it with BoringSSL, Debian without: emulated it takes four times as long as busybox's."""
+
 HIDDEN = "/apex/.lab"
 """Where the phone keeps what no phone has: glibc for adbd and toybox, and the answers of stand-ins."""
 
@@ -84,8 +87,10 @@ def lay_out_phone(source: Path, qemu: Path, patchelf: Path, layer: Path) -> None
     in_toybox = tool([*with_loader, str(tools / "toybox")]).split()
     in_busybox = tool([emulator, str(hidden / "bin/busybox"), "--list"]).split()
     for name in TOYBOX:  # Debian builds toybox without what its authors call pending, such as dd, and Android with it
-        if name in in_toybox or name in in_busybox:
-            (tools / name).symlink_to("toybox" if name in in_toybox else f"{HIDDEN}/bin/busybox")
+        if name in in_busybox and (name not in in_toybox or name == SLOW):
+            (tools / name).symlink_to(f"{HIDDEN}/bin/busybox")
+        elif name in in_toybox:
+            (tools / name).symlink_to("toybox")
     loader = [str(patchelf / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(patchelf / "usr/lib/x86_64-linux-gnu")]
     changes = ["--set-interpreter", LOADER, "--force-rpath", "--set-rpath", f"{HIDDEN}/lib"]
     tool([*loader, str(patchelf / "usr/bin/patchelf"), *changes, str(tools / "toybox")])
