@@ -140,7 +140,8 @@ static size_t bind_side(const struct side *side, const struct tensor *asked, siz
         check(CreateManagedTensorBufferFromRequirements(environment, &types[place], requirements, &buffers[place]));
         check(GetTensorBufferSize(buffers[place], &bytes));
         if (bytes < asked[i].bytes)
-            refuse(NULL, "LiteRT holds %zu bytes for the %s '%s', not %zu: convert the model with fixed shapes", bytes, side->what, asked[i].name, asked[i].bytes);
+            refuse(NULL, "LiteRT holds %zu bytes for the %s '%s', not %zu: convert the model with fixed shapes", bytes, side->what, asked[i].name,
+                   asked[i].bytes);
     }
     return n;
 }
