@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,11 @@ from edgekit.transport import Transport
 from edgekit.transport.streams import last_line
 
 PULL_S = 300.0
+LOST = "was lost with its connection"
+START_S, WORK_S, TIMING_S = 120.0, 600.0, 30.0
+"""How long an agent may say nothing: until its first word, while it loads and runs the samples, and while it times runs and tells them."""
+BLOCK_S, BLOCKS = 0.25, 20
+"""It tells what it timed four times a second, or after each run that takes longer; a busy device may take some of that for others."""
 
 Progress = Callable[[str, float | None], None]
 
@@ -104,6 +110,10 @@ class Told:
     """How it ended before it was done; a clause."""
 
 
+class Silent(Exception):
+    """An agent that has said nothing for too long."""
+
+
 class Runs(Protocol):
     """What runs jobs on a device: an `Agent`, or what stands in for one."""
 
@@ -129,9 +139,15 @@ class Agent:
             Unreachable: the connection was lost before anything was measured.
         """
         name, told, whole = secrets.token_hex(8), Told(), False
+        patience_s, heard = START_S, time.monotonic()
+
+        def watch() -> None:
+            if time.monotonic() - heard > patience_s:
+                raise Silent
 
         def listen(line: str) -> None:
-            nonlocal whole
+            nonlocal whole, patience_s, heard
+            heard = time.monotonic()
             try:
                 message = json.loads(line)
             except ValueError:
@@ -139,6 +155,7 @@ class Agent:
             if not isinstance(message, dict):
                 return
             if isinstance(message.get("text"), str):
+                patience_s = patience_s if told.result else WORK_S
                 progress(message["text"], None)
             samples = message.get("samples_ns")
             if isinstance(samples, list) and all(type(one) is int and one >= 0 for one in samples):
@@ -146,17 +163,20 @@ class Agent:
             for key in ("partial", "result"):
                 content = message.get(key)
                 if isinstance(content, dict) and content.get("job") == name:
-                    told.result, whole = content, key == "result"
+                    told.result, whole, patience_s = content, key == "result", timing_s(content)
 
         try:
-            done = self.transport.run(self.argv, timeout_s=deadline_s, check=False, stdin=self.encode({**job, "job": name}), on_line=listen)
+            stdin = self.encode({**job, "job": name})
+            done = self.transport.run(self.argv, timeout_s=deadline_s, check=False, stdin=stdin, on_line=listen, watch=watch)
             told.ended = None if whole else early_end(done.code, done.stderr)
+        except Silent:
+            told.ended = f"said nothing for {patience_s:.0f} s and was stopped: look at what keeps the device busy, or restart it, and repeat the command"
         except DeviceTimeout:
             told.ended = f"was stopped after {deadline_s:.0f} s; allow more time or use fewer samples"
-        except Unreachable as exc:
+        except Unreachable:
             if not told.samples_ns:
                 raise
-            told.ended = f"was lost with its connection ({str(exc).removeprefix(self.transport.address).lstrip(': ')})"
+            told.ended = f"{LOST}: check the device's power and its cable or network, then repeat the command"
         self.check(told)
         return told
 
@@ -176,6 +196,16 @@ class Agent:
         """Fetch a file that a job wrote."""
         self.transport.pull(f"{self.folder}/{name}", destination, timeout_s=PULL_S)
         return destination
+
+
+def timing_s(partial: Mapping[str, Any]) -> float:
+    """How long an agent may say nothing that times runs, by the median that its warm-up had."""
+    try:
+        told = LatencyResult.model_validate(partial)
+    except ValidationError:
+        return WORK_S
+    run_s = told.warm_up.median_ns * (told.every or 1) / 1e9 if told.warm_up else 0.0
+    return TIMING_S + BLOCKS * max(BLOCK_S, run_s)
 
 
 def early_end(code: int, stderr: str) -> str:

@@ -43,8 +43,10 @@ class Transport(Protocol):
         check: bool = True,
         stdin: bytes = b"",
         on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], object] | None = None,
     ) -> Completed:
-        """Run a command in a process group of its own and wait for it; `on_line` gets each line of stdout as it comes.
+        """Run a command in a process group of its own and wait for it; `on_line` gets each line of stdout as it comes, and `watch` is called
+        at least once a second: what either raises ends the command.
 
         After a timeout, a Ctrl-C or a lost connection it is killed there with its children; what it leaves behind when it ends by itself, stays.
 

@@ -35,7 +35,7 @@ from edgekit.transport.adb_shells import (
     sender,
 )
 from edgekit.transport.adb_states import choose
-from edgekit.transport.guard import GUARD, Guard, wait_ready
+from edgekit.transport.guard import GUARD, Guard, Pulse, wait_ready
 from edgekit.transport.local import exchange
 from edgekit.transport.streams import StreamTransport, last_line, timed_out
 
@@ -80,6 +80,8 @@ class AdbTransport(StreamTransport):
         self.scratch = ""
         self.guard_client: subprocess.Popen[bytes] | None = None
         self.guard: Guard | None = None
+        self.pulse: Pulse | None = None
+        self.clients: set[subprocess.Popen[bytes]] = set()
         self.closed = False
 
     def start(self, timeout_s: float) -> None:
@@ -102,23 +104,39 @@ class AdbTransport(StreamTransport):
             words = str(exc) or said_by(client)
             raise Unreachable(self.address, f"runs no commands ({words or 'it says nothing'}): unlock it, replug it, or restart it") from exc
         drain(client.stderr)
+        self.pulse = Pulse(self.guard, self.hang_up)
         if not self.separate:
             self.scratch = self.run(["sh", "-c", SCRATCH], timeout_s=timeout_s).stdout.strip()
 
     def stream(
-        self, argv: Sequence[str], *, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], timeout_s: float, doing: str
+        self,
+        argv: Sequence[str],
+        *,
+        feed: Iterable[bytes],
+        out: Callable[[bytes], object],
+        err: Callable[[bytes], object],
+        timeout_s: float,
+        doing: str,
+        watch: Callable[[], object] | None = None,
     ) -> int:
         deadline = time.monotonic() + timeout_s
         self.alive(doing)
         try:
-            return (self.second if self.separate else self.first)(argv, feed, out, err, deadline, doing)
+            return (self.second if self.separate else self.first)(argv, feed, out, err, deadline, doing, watch)
         except (TimeoutError, subprocess.TimeoutExpired) as exc:
             raise timed_out(self.address, argv, doing, timeout_s) from exc
         except (EOFError, BrokenPipeError) as exc:
             raise self.lost(doing, str(exc)) from exc
 
     def second(
-        self, argv: Sequence[str], feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], deadline: float, doing: str
+        self,
+        argv: Sequence[str],
+        feed: Iterable[bytes],
+        out: Callable[[bytes], object],
+        err: Callable[[bytes], object],
+        deadline: float,
+        doing: str,
+        watch: Callable[[], object] | None,
     ) -> int:
         """Run a command under the second shell protocol."""
         mark = secrets.token_hex(8)
@@ -126,10 +144,17 @@ class AdbTransport(StreamTransport):
         if len(line.encode()) > COMMAND_LIMIT_BYTES:
             raise InputError(f"the command {argv[0]!r} is {len(line)} characters long, more than a device takes: pass what is long through stdin")
         ending = Ending(mark, err)
-        return self.follow(["shell", "-T", line], argv, itertools.chain([b"go\n"], feed), out, ending.feed, ending, deadline, doing)
+        return self.follow(["shell", "-T", line], argv, itertools.chain([b"go\n"], feed), out, ending.feed, ending, deadline, doing, watch)
 
     def first(
-        self, argv: Sequence[str], feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], deadline: float, doing: str
+        self,
+        argv: Sequence[str],
+        feed: Iterable[bytes],
+        out: Callable[[bytes], object],
+        err: Callable[[bytes], object],
+        deadline: float,
+        doing: str,
+        watch: Callable[[], object] | None,
     ) -> int:
         """Run a command under the first: what it cannot take otherwise is pushed as files before.
 
@@ -155,7 +180,7 @@ class AdbTransport(StreamTransport):
                     err(complaint.encode())
                     return 1
             ending = Ending(mark, out, err)
-            return self.follow(["exec-out", line], argv, [], ending.feed, err, ending, deadline, doing)
+            return self.follow(["exec-out", line], argv, [], ending.feed, err, ending, deadline, doing, watch)
         finally:
             for path in left:
                 self.remove(path)
@@ -170,9 +195,11 @@ class AdbTransport(StreamTransport):
         ending: Ending,
         deadline: float,
         doing: str,
+        watch: Callable[[], object] | None,
     ) -> int:
         """Start a client and stay with it to the command's end; returns the command's code."""
         assert self.guard is not None
+        assert self.pulse is not None
         client = self.client(command)
         assert client.stdin is not None
         assert client.stdout is not None
@@ -187,7 +214,7 @@ class AdbTransport(StreamTransport):
             self.guard.started(process)
             if rest:
                 out(rest)
-            for name, data in exchange(client, iter(feed), deadline):
+            for name, data in exchange(client, self.pulse.fed(feed), deadline, watch):
                 (out if name == "out" else err)(data)
             code = client.wait(timeout=max(deadline - time.monotonic(), 0.001))
             ending.finish()
@@ -207,6 +234,7 @@ class AdbTransport(StreamTransport):
             if process is not None:
                 self.kill(process)
             end(client)
+            self.clients.discard(client)
 
     def stage(self, path: str, data: Iterable[bytes], deadline: float) -> str:
         """Push what an iterator gives to a file of ours there, by adb's own service for files; returns what adb complains of."""
@@ -228,7 +256,10 @@ class AdbTransport(StreamTransport):
 
     def client(self, command: list[str], under: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start an adb client, out of reach of the terminal's Ctrl-C: it has to end what it started."""
-        return subprocess.Popen([*under, *self.adb, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        argv = [*under, *self.adb, *command]
+        client = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        self.clients.add(client)
+        return client
 
     def alive(self, doing: str, wait_s: float = 0.0) -> None:
         """See that the guard's client still runs: it ends with the connection, if need be a moment later than others."""
@@ -264,8 +295,16 @@ class AdbTransport(StreamTransport):
         said = f" (adb: {words.removeprefix('adb: ').removeprefix('error: ').rstrip('.')})" if words else ""
         return Unreachable(self.address, f"the connection was lost while {doing}{said}: check its power and its cable or network, then repeat the command")
 
+    def hang_up(self) -> None:
+        """End all that waits for a device that has fallen silent: it hears that the connection is lost."""
+        self.closed = True
+        for client in list(self.clients):
+            client.kill()
+
     def close(self) -> None:
         self.closed = True
+        if self.pulse is not None:
+            self.pulse.stop()
         if self.guard_client is not None and self.guard_client.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.guard_client.stdin.close()  # the guard hears what it was told last, and that this is the end

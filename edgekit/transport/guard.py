@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from edgekit.transport.streams import last_line
 
 GRACE_S = 5.0  # after a deadline, for a device that answers nothing at all
+ASK_S, SILENCE_S = 5.0, 30.0  # how often a device is asked whether it is there, and how long it may say nothing to anything
 NOISE_LIMIT_BYTES = 1 << 16
 READY = b"\nedgekit-ready "
 
@@ -29,6 +30,7 @@ while read -r word what; do
     start) alive="$alive $what" ;;
     done) kept=; for id in $alive; do [ "$id" = "$what" ] || kept="$kept $id"; done; alive=$kept ;;
     kill) end "$what"; echo "killed $what" ;;
+    ask) echo "here $what" ;;
     expect) what=$(printf "%b." "$what"); set -- "$@" "${what%.}" ;;
     remove) what=$(printf "%b." "$what"); rm -f -- "${what%.}" ;;
   esac
@@ -75,10 +77,14 @@ class Guard:
         Raises:
             OSError, EOFError: the guard does not answer.
         """
+        self.answer(f"kill {process}", f"killed {process}", GRACE_S)
+
+    def answer(self, line: str, answer: str, wait_s: float) -> None:
+        """Say a line, and wait for the line that answers it."""
         with self.lock:
-            self.send(f"kill {process}\n".encode())
-            said, deadline = b"", time.monotonic() + GRACE_S
-            while f"killed {process}".encode() not in said.replace(b"\r", b"").split(b"\n"):
+            self.send(f"{line}\n".encode())
+            said, deadline = b"", time.monotonic() + wait_s
+            while answer.encode() not in said.replace(b"\r", b"").split(b"\n"):
                 data = self.receive(max(deadline - time.monotonic(), 0.001))
                 if not data:
                     raise EOFError
@@ -87,6 +93,48 @@ class Guard:
     def tell(self, line: str) -> None:
         with self.lock:
             self.send(f"{line}\n".encode())
+
+
+class Pulse:
+    """Asks the guard now and then whether it is there; where nothing has come from the device for `SILENCE_S`, calls `lost`, which ends all that waits.
+
+    A network that falls silent and a device that hangs close nothing: without this a command there would be waited for to its deadline.
+    """
+
+    def __init__(self, guard: Guard, lost: Callable[[], object]) -> None:
+        self.guard = guard
+        self.lost = lost
+        self.heard = time.monotonic()
+        self.over = threading.Event()
+        for work in (self.ask, self.judge):  # two, for asking may itself wait without an end
+            threading.Thread(target=work, name="edgekit-pulse", daemon=True).start()
+
+    def ask(self) -> None:
+        number = 0
+        while not self.over.wait(ASK_S):
+            number += 1
+            try:
+                self.guard.answer(f"ask {number}", f"here {number}", ASK_S)
+                self.heard = time.monotonic()
+            except TimeoutError:
+                continue
+            except (OSError, EOFError):  # the line is gone, which is heard by all that waits
+                return self.stop()
+
+    def judge(self) -> None:
+        while not self.over.wait(1.0):
+            if time.monotonic() - self.heard > SILENCE_S:
+                self.lost()
+                return
+
+    def fed(self, feed: Iterable[bytes]) -> Iterator[bytes]:
+        """The same; each piece that is taken is a sign of life: where the line is full of a file, an answer is late."""
+        for data in feed:
+            self.heard = time.monotonic()
+            yield data
+
+    def stop(self) -> None:
+        self.over.set()
 
 
 def escaped(path: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceError, InputError, Unreachable
 from edgekit.transport import CONNECT_S
-from edgekit.transport.guard import GRACE_S, GUARD, LAUNCH, Guard, wait_ready
+from edgekit.transport.guard import GRACE_S, GUARD, LAUNCH, Guard, Pulse, wait_ready
 from edgekit.transport.streams import StreamTransport, last_line, timed_out
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import paramiko
 
 PACKET_BYTES = 1 << 15  # what one SSH data message carries
-WINDOW_WAIT_S = 0.005  # while the device does not take more input; its window opens without an event
+WINDOW_WAIT_S = 0.001  # while the device does not take more input; its window opens without an event
 COMMAND_LIMIT_BYTES = 120_000  # Linux takes no single argument above 128 KiB, and a command is one argument of the login shell
 
 
@@ -59,6 +59,7 @@ def connect(address: str, *, timeout_s: float = CONNECT_S) -> SshTransport:
                 sock = ssh_login.dial(address, hop, limit_s)
             connections.append(ssh_login.log_in(address, hop, sock, limit_s))
         transport = SshTransport(address, connections, proxies)
+        undo.callback(transport.close)
         transport.start_guard(timeout_s)
         probe = transport.run(["true"], timeout_s=timeout_s, check=False)
         if probe.code != 0:
@@ -101,6 +102,7 @@ class SshTransport(StreamTransport):
         self.connections = connections
         self.proxies = proxies
         self.guard: Guard | None = None
+        self.pulse: Pulse | None = None
 
     def start_guard(self, timeout_s: float) -> None:
         """Start the guard; that it speaks is the first sign that commands run there."""
@@ -114,14 +116,24 @@ class SshTransport(StreamTransport):
             except EOFError as exc:
                 words = str(exc) or last_line(channel.recv_stderr(PACKET_BYTES).decode(errors="replace"))
                 raise DeviceError(self.address, f"lets you in, but runs no commands ({words or 'it says nothing'}): check that account's login shell") from exc
+        self.pulse = Pulse(self.guard, self.close)
 
     def stream(
-        self, argv: Sequence[str], *, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], timeout_s: float, doing: str
+        self,
+        argv: Sequence[str],
+        *,
+        feed: Iterable[bytes],
+        out: Callable[[bytes], object],
+        err: Callable[[bytes], object],
+        timeout_s: float,
+        doing: str,
+        watch: Callable[[], object] | None = None,
     ) -> int:
         command = "exec sh -c " + shlex.join([LAUNCH, "sh", *argv])
         if len(command.encode()) > COMMAND_LIMIT_BYTES:
             raise InputError(f"the command {argv[0]!r} is {len(command)} characters long, more than a device takes: pass what is long through stdin")
         assert self.guard is not None
+        assert self.pulse is not None
         process = None
         with self.deadline(argv, timeout_s, doing) as deadline:
             channel = self.connections[-1].open_session(timeout=timeout_s)
@@ -132,7 +144,7 @@ class SshTransport(StreamTransport):
                 self.guard.started(process)
                 if rest:
                     out(rest)
-                exchange(channel, feed, out, err, deadline)
+                exchange(channel, self.pulse.fed(feed), out, err, deadline, watch)
                 code = channel.recv_exit_status()
                 if code != -1:
                     self.guard.ended(process)
@@ -194,6 +206,8 @@ class SshTransport(StreamTransport):
         return Unreachable(self.address, f"the connection was lost while {doing}: check the device's power and network, then repeat the command")
 
     def close(self) -> None:
+        if self.pulse is not None:
+            self.pulse.stop()
         hang_up(self.connections, self.proxies)
 
 
@@ -207,8 +221,15 @@ def receiver(channel: paramiko.Channel) -> Callable[[float], bytes]:
     return receive
 
 
-def exchange(channel: paramiko.Channel, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], deadline: float) -> None:
-    """Feed a command and hand on what it writes until both its streams and itself have ended, or the channel is gone.
+def exchange(
+    channel: paramiko.Channel,
+    feed: Iterable[bytes],
+    out: Callable[[bytes], object],
+    err: Callable[[bytes], object],
+    deadline: float,
+    watch: Callable[[], object] | None,
+) -> None:
+    """Feed a command and hand on what it writes until both its streams and itself have ended, or the channel is gone. Calls `watch` all the while.
 
     Raises:
         TimeoutError: the deadline has passed.
@@ -220,6 +241,8 @@ def exchange(channel: paramiko.Channel, feed: Iterable[bytes], out: Callable[[by
     while True:
         if time.monotonic() > deadline:
             raise TimeoutError
+        if watch is not None:
+            watch()
         over = channel.exit_status_ready() and (channel.eof_received or channel.closed)
         idle = True
         while channel.recv_stderr_ready():

@@ -66,9 +66,18 @@ class StreamTransport(ABC):
 
     @abstractmethod
     def stream(
-        self, argv: Sequence[str], *, feed: Iterable[bytes], out: Callable[[bytes], object], err: Callable[[bytes], object], timeout_s: float, doing: str
+        self,
+        argv: Sequence[str],
+        *,
+        feed: Iterable[bytes],
+        out: Callable[[bytes], object],
+        err: Callable[[bytes], object],
+        timeout_s: float,
+        doing: str,
+        watch: Callable[[], object] | None = None,
     ) -> int:
-        """Run a command, feed its stdin, hand on what it writes; returns its code. Ends it if anything is raised on the way."""
+        """Run a command, feed its stdin, hand on what it writes, and call `watch` now and then; returns its code. Ends it if anything is raised
+        on the way."""
 
     @abstractmethod
     def expect(self, path: str) -> None:
@@ -90,9 +99,11 @@ class StreamTransport(ABC):
         check: bool = True,
         stdin: bytes = b"",
         on_line: Callable[[str], None] | None = None,
+        watch: Callable[[], object] | None = None,
     ) -> Completed:
         out, err = Output(on_line), Output()
-        code = self.stream(argv, feed=[stdin] if stdin else [], out=out.feed, err=err.feed, timeout_s=timeout_s, doing=f"running `{words(argv)}`")
+        doing = f"running `{words(argv)}`"
+        code = self.stream(argv, feed=[stdin] if stdin else [], out=out.feed, err=err.feed, timeout_s=timeout_s, doing=doing, watch=watch)
         completed = Completed(tuple(argv), code, out.end(), err.end(), out.truncated or err.truncated)
         if check and code != 0:
             raise failed(self.address, completed)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from edgekit.agent import LOST
 from edgekit.decide import violations
 from edgekit.device import Device
 from edgekit.errors import DeviceError, SetupError, Unreachable
@@ -48,6 +49,7 @@ def measured(
     bench: Bench, store: Store, run: Run, plans: Sequence[Plan], profile: Profile | None, protocol: Protocol, settings: Settings, progress: Progress
 ) -> Done:
     """Measure what is planned; what an earlier run of the same files was cut off with is taken over, not measured again."""
+    protocol = protocol.shortened if bench.emulated else protocol
     variants: dict[Key, Variant] = {}
     whole = True
 
@@ -79,15 +81,13 @@ def lost(found: Found) -> bool:
     """Whether the connection was lost, so that the rest can still be measured when it is back."""
     if isinstance(found, Exception):
         return isinstance(found, Unreachable)
-    return any("lost with its connection" in note for note in found.notes[:1])
+    return any(LOST in note for note in found.notes[:1])
 
 
 def outcome(variant: Variant, found: Found) -> Variant:
     """The variant with what was found: its measurement, or `failed` with what went wrong on the device."""
-    if isinstance(found, DeviceError | SetupError):  # a runtime that there is none of for this device costs its format only
+    if isinstance(found, Exception):  # a runtime that there is none of for this device costs its format only
         return replace(variant, status="failed", error=str(found))
-    if isinstance(found, Exception):
-        raise found
     if found.latency is None:
         return replace(variant, status="failed", error=found.notes[0] if found.notes else "no latency", measurement=found)
     return replace(variant, status="ok", error=None, measurement=found)

@@ -49,6 +49,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only moves bytes here; its thr
 WINDOW_NS = 100_000_000
 STEADY = 1.02
 FLUSH_NS = 250_000_000
+SAY_S = 1.0
 
 
 def runtime_of(job: Json) -> Any:
@@ -88,7 +89,11 @@ def check(job: Json, folder: str, tell: Tell) -> Json:
     n = job.get("n_samples") or len(inputs[0])
     with contextlib.ExitStack() as files:
         written: list[npy.Writer] = []
+        said = time.monotonic()
         for index in range(n):
+            if time.monotonic() - said > SAY_S:  # whoever waits for a word learns that it lives
+                tell(text=f"running the samples: {index} of {n}")
+                said = time.monotonic()
             runtime.feed(one if index == 0 else sample(inputs, index))
             for place, value in enumerate(runtime.outputs(attempt(runtime, "running", runtime.invoke))):
                 if index == 0:
