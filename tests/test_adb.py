@@ -26,7 +26,6 @@ from edgekit.transport.adb_shells import Ending
 from tests.conftest import missing
 from tests.lab.adb import AdbServer, Device, adb_server, faulty, genuine
 from tests.lab.sshd import running, wait_until
-from tests.test_ssh import KILL
 from tests.test_transport import AWKWARD, ECHO_ARGV
 
 pytestmark = pytest.mark.lab
@@ -183,11 +182,11 @@ def test_the_line_that_tells_the_code_is_found_however_it_arrives(cut: int) -> N
 
 
 def test_what_a_command_leaves_behind_stays(phone: Device, device: AdbTransport) -> None:
-    device.run(["sh", "-c", "sleep 77787 >/dev/null 2>&1 </dev/null &"], timeout_s=10)
+    process = device.run(["sh", "-c", "sleep 77787 >/dev/null 2>&1 </dev/null & echo $!"], timeout_s=10).stdout.strip()
     device.close()
     time.sleep(0.5)  # the guard ends within milliseconds
     with opened(phone) as again:
-        again.run(["python3", "-c", KILL, "sleep 77787"], timeout_s=10)
+        again.run(["kill", process], timeout_s=10)
     wait_until(lambda: not running("sleep 77787"))
 
 
