@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from edgekit.agent import LOST
 from edgekit.decide import violations
 from edgekit.device import Device
-from edgekit.errors import DeviceError, SetupError, Unreachable
+from edgekit.errors import Unreachable
 from edgekit.measure import Found, measure
 from edgekit.profile import Profile
 from edgekit.protocol import Protocol, Settings, Subject
