@@ -286,6 +286,7 @@ def test_only_passive_trip_points_and_what_cools_by_slowing_down_count() -> None
         "cooling_device4/cpufreq-cpu2": "-1 of 12",
         "cooling_device5/cpufreq-\x1b[2J": "1 of 2",
         "cooling_device6/cpufreq-cpu3": "on",
+        "cooling_device7/Processor": "3 of many",
         "trip_point/2/0/passive": "hot",
         "swap_free_kb": "50000",
         "pages": "1 of 2",
