@@ -350,6 +350,8 @@ def at_status(status: int) -> dict[str, str]:
         ({}, {"vcgencmd get_throttled": "throttled=0x40000"}, None),
         (at_status(0), at_status(1), f"its thermal status rose to {STATUSES[1]}"),
         (at_status(1), at_status(1), None),
+        (at_status(0), {}, None),
+        ({}, at_status(1), None),
         (at_status(3), at_status(2), "its thermal status is moderate"),
         ({"cpu1/core_throttle_count": "4"}, {"cpu1/core_throttle_count": "5"}, "cpu1 grew too hot meanwhile"),
         ({"cpu3/core_throttle_count": "4"}, {"cpu3/core_throttle_count": "5"}, None),
