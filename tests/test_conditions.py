@@ -16,6 +16,7 @@ import pytest
 
 from edgekit.ask import ask, ask_state
 from edgekit.conditions import NotToldError, Told, core_kinds, pick_cores, read_state, read_told, throttled_between, unfit
+from edgekit.conditions.cores import spans
 from edgekit.conditions.recorded import anonymous, reading
 from edgekit.conditions.words import in_words, per_cpu
 from edgekit.errors import AgentError, InputError
@@ -93,6 +94,20 @@ def test_what_stands_around_an_answer_does_not_count() -> None:
 
 def test_what_is_told_twice_counts_once() -> None:
     assert read_state("loadavg\t0.10 0.10 0.10\nloadavg\t9.90 9.90 9.90\nend\tok\n") == {"loadavg": "0.10 0.10 0.10"}
+
+
+def test_a_line_of_somebody_else_in_between_does_not_break_a_frame() -> None:
+    assert read_state("dumpsys battery\ta\nwarning: something\n\tb\nend\tok\n") == {"dumpsys battery": "a\nb"}
+
+
+def test_a_phone_that_tells_half_of_its_power_is_believed_that_half() -> None:
+    def power(text: str) -> dict[str, str]:
+        return read_state("dumpsys power\t\n" + "".join(f"\t{line}\n" for line in text.split("\n")) + "end\tok\n")
+
+    assert power("  mWakefulness=Awake\n  mUserId=0") == {"screen": "on"}
+    assert power("  mWakefulness=Dozing\n  mUserId=0") == {"screen": "off"}
+    assert power(output("power", "contradiction")) == {"stay_on": "0"}
+    assert power(output("power", "nonsense")) == {}
 
 
 def test_an_answer_without_machine_or_time_is_refused() -> None:
@@ -290,6 +305,12 @@ def test_favoured_cores_are_no_kind_of_their_own() -> None:
 def test_cores_that_are_not_there_are_an_error_that_says_which_are(asked: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         pick_cores(told("raspberry-pi-5-quiet"), asked)
+
+
+def test_a_device_that_tells_no_kinds_has_all_its_cores() -> None:
+    with pytest.raises(InputError, match="no big cores: it has all 0-1"):
+        pick_cores(told("virtual-machine"), "big")
+    assert spans((0, 1, 2, 5)) == "0-2,5"
 
 
 def test_only_cores_that_a_process_may_use_are_picked() -> None:
