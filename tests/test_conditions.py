@@ -232,6 +232,11 @@ def test_a_phone_is_asked_by_its_own_services(shell: str, tmp_path: Path) -> Non
     assert "persist.sys.timezone" not in ran([shell], "android", PATH=f"{tmp_path}:{os.environ['PATH']}")
 
 
+def test_a_phone_whose_services_are_down_is_still_one() -> None:
+    assert told("android-without-services").android
+    assert not told("raspberry-pi-5-quiet").android
+
+
 def test_a_raspberry_pi_is_asked_by_vcgencmd(tmp_path: Path) -> None:
     command(tmp_path, "vcgencmd", 'case $1 in get_throttled) echo throttled=0x50005 ;; measure_temp) echo "temp=84.2\'C" ;; *) exit 1 ;; esac')
 

@@ -29,7 +29,7 @@ SHORT_S = 0.1
 def test_the_doctor_judges_it_and_every_complaint_has_a_cure(path: Path) -> None:
     example = content(path)
     found = read_told("\n".join(example["output"]))
-    target = platform("android" if found.android or found.identity.get("libc") == "bionic" else "linux")
+    target = platform("android" if found.android else "linux")
     needed = NEEDED_NATIVE_BYTES if target.description.own_libc else NEEDED_BYTES
 
     findings = [processor(found, target), runtime(BOARD, target, found), folder(found), room(found, needed)]

@@ -59,7 +59,7 @@ class Told:
 
     @property
     def android(self) -> bool:
-        return any(name.startswith("android_") for name in self.identity)
+        return self.identity.get("libc") == "bionic" or any(name.startswith("android_") for name in self.identity)
 
 
 def frames(text: str) -> dict[str, str]:
