@@ -252,8 +252,7 @@ def put(connection: sa.Connection, run_id: str, given: Iterable[Variant]) -> Non
         without_samples = replace(variant, measurement=replace(measurement, samples_ns=())) if measurement else variant
         record = to_json(without_samples)
         same = sa.and_(variants.c.run_id == run_id, variants.c.recipe == variant.recipe, variants.c.format == variant.format)
-        place = connection.execute(sa.select(variants.c.id).where(same)).scalar()
-        connection.execute(variants.delete().where(same))
+        place = connection.execute(variants.delete().where(same).returning(variants.c.id)).scalar()  # writes first: a reader cannot become a writer
         added = variants.insert().values(
             **({} if place is None else {"id": place}),  # it keeps its place among the run's variants
             run_id=run_id,
