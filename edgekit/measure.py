@@ -144,7 +144,9 @@ def gate(bench: Bench, settings: Settings, progress: Progress) -> tuple[dict[str
 
 
 def marked(told: Told, before: dict[str, str], after: dict[str, str], cores: Sequence[int]) -> str:
-    """Why a process' samples are not to be counted; "" where they are."""
+    """Why a process' samples are not to be counted; "" where they are, and where it was ended: then they are partial and nothing else."""
+    if told.ended:
+        return ""
     held = throttled_between(before, after, cores) if after else None
     if held:
         return f"throttled: {held}"

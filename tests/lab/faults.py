@@ -21,7 +21,7 @@ from tests.lab.cli import EDGEKIT, Said, edgekit
 from tests.lab.sshd import end_processes_of, sshd, wait_until
 from tests.lab.wire import Wire, wire
 
-TOLD_BYTES = 600
+TOLD_BYTES = 5000
 """What an agent has written once it told latencies, and not before."""
 SHELLS = ("sh", "dash", "bash", "busybox")
 
@@ -86,6 +86,10 @@ class Ill:
                 process.kill()
 
 
+class Ended(Exception):
+    """A command ended before what a test waited for."""
+
+
 @dataclass
 class Begun:
     """A command that runs."""
@@ -98,11 +102,12 @@ class Begun:
         assert "Traceback" not in stderr, stderr
         return Said(self.process.returncode, stdout, stderr)
 
-    def wait(self, true: Callable[[], bool], timeout_s: float = 60) -> None:
-        """Wait until it is so; it is a failure if the command ends before."""
+    def wait(self, true: Callable[[], object], timeout_s: float = 60) -> None:
+        """Wait until it is so; raises `Ended` if the command ends before."""
 
-        def so() -> bool:
-            assert self.process.poll() is None, self.process.communicate()
+        def so() -> object:
+            if self.process.poll() is not None:
+                raise Ended(*self.process.communicate())
             return true()
 
         wait_until(so, timeout_s)
@@ -138,23 +143,19 @@ def over_adb() -> Iterator[Ill]:
         with genuine(server) as device, wire(device.port) as line:
             root = device.folder / "cache"
             device.kill()
-            patch.setenv("EDGEKIT_CACHE_DIR", str(root))
+            server.adb("disconnect", device.serial, check=False)
 
             def power_on() -> None:
                 line.mend()
                 if device.process is None:
-                    device.start()
-                attach()
-
-            def attach() -> None:
+                    with pytest.MonkeyPatch.context() as its:
+                        its.setenv("EDGEKIT_CACHE_DIR", str(root))  # adbd gives its environment to shells
+                        device.start()
                 serial = f"127.0.0.1:{line.port}"
                 server.adb("disconnect", serial, check=False)
                 wait_until(lambda: f"{serial}\tdevice" in (server.adb("connect", serial, check=False) and server.devices()), 20)
 
-            device.start()
-            patch.delenv("EDGEKIT_CACHE_DIR")
-            server.adb("disconnect", device.serial, check=False)
-            attach()
+            power_on()
             environment = {**server.environment, "EDGEKIT_CACHE_DIR": str(cache_dir())}
             yield Ill(f"adb:127.0.0.1:{line.port}", root, line, environment, device.kill, power_on)
 
@@ -171,3 +172,16 @@ def stored() -> Run | None:
 def whole(run: Run | None) -> Sequence[Variant]:
     """The variants of a run that were measured to their end."""
     return [variant for variant in run.variants if variant.measurement and variant.measurement.complete] if run else []
+
+
+def cut_short(ill: Ill, argv: Sequence[object], fault: Callable[[Begun], object]) -> Said:
+    """What a command says whose device meets a fault while it measures, with one variant measured and another not."""
+    for _ in range(5):
+        before = stored()
+        with ill.begun(*argv) as begun:
+            with contextlib.suppress(Ended):  # too fast for us: once more
+                begun.wait(lambda: (run := stored()) != before and whole(run))  # noqa: B023
+                begun.wait(ill.measuring)
+                fault(begun)
+                return begun.end()
+    raise AssertionError("it was never seen to measure")

@@ -244,7 +244,7 @@ def running(words: str) -> bool:
     return False
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_until(true: Callable[[], object], timeout_s: float = 5.0) -> None:
     """Return as soon as it is so; fail the test if it does not become so."""
     deadline = time.monotonic() + timeout_s
     while not true():
