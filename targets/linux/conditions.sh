@@ -7,7 +7,7 @@
 
 identity() {
     fact hostname /proc/sys/kernel/hostname
-    fact model /proc/device-tree/model
+    fact model /sys/firmware/devicetree/base/model
     word /sys/class/dmi/id/sys_vendor
     vendor=$word
     word /sys/class/dmi/id/product_name
@@ -71,7 +71,7 @@ emulation() {
         emulation="a $machine userland on a $word kernel" && return
     fi
     case $processor in *TCG*) emulation="qemu ($processor)" && return ;; esac
-    word /proc/device-tree/compatible
+    word /sys/firmware/devicetree/base/compatible
     case "$word $family $vendor" in *dummy-virt* | *" arm QEMU") ;; *) return 0 ;; esac
     for clock in /sys/class/ptp/*/clock_name; do
         word "$clock"
@@ -113,7 +113,7 @@ raspberry() {
     command -v "$tool" > /dev/null || return 0
     command_frame 'vcgencmd get_throttled' "$tool" get_throttled
     command_frame 'vcgencmd measure_temp' "$tool" measure_temp
-    word /proc/device-tree/model
+    word /sys/firmware/devicetree/base/model
     case $word in
     *'Pi 5'* | *'Compute Module 5'*) command_frame 'vcgencmd pmic_read_adc' "$tool" pmic_read_adc ;;
     esac
