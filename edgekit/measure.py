@@ -68,8 +68,7 @@ def measure(bench: Bench, subjects: Sequence[Subject], protocol: Protocol, setti
     What goes wrong with one file is yielded in place of its measurement and does not stop the others; once the connection is lost,
     that is what is yielded for all that are not done.
     """
-    repeats = 0 if bench.emulated else protocol.repeats  # an emulated processor is never quiet, and never judged
-    going = [Going(subject, protocol.processes, repeats) for subject in subjects]
+    going = [Going(subject, protocol.processes, protocol.repeats) for subject in subjects]
     while not all(one.over for one in going):
         for one in going:
             if one.over:
@@ -100,7 +99,8 @@ def advance(bench: Bench, one: Going, protocol: Protocol, settings: Settings, pr
         raise AgentError(bench.transport.address, f"the agent {told.ended}")
     result = read(LatencyResult, told.result, bench.transport.address)
     after = bench.state() if told.ended is None else {}
-    one.passes.append(Pass(result, tuple(told.samples_ns), told.ended, before, after, marked(told, before, after, result.cores), why))
+    mark = "" if bench.emulated else marked(told, before, after, result.cores)
+    one.passes.append(Pass(result, tuple(told.samples_ns), told.ended, before, after, mark, why))
 
 
 def check(bench: Bench, subject: Subject, job: dict[str, Any], protocol: Protocol, progress: Progress) -> Checked:

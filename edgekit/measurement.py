@@ -145,10 +145,11 @@ def early(passes: Sequence[Pass]) -> str | None:
 def remarks(bench: Bench, passes: Sequence[Pass], protocol: Protocol, complete: bool) -> list[str]:
     """What a reader of the figures has to know."""
     found = [f"emulated: {bench.told.identity['emulation']}"] if bench.emulated else []
+    found += bench.notes
     if bench.platform.description.untested:
         found.append(f"untested on hardware: {bench.platform.description.untested}")
     unsteady = [one.result.warm_up for one in passes if one.result.warm_up and not one.result.warm_up.steady]
-    if unsteady:
+    if unsteady and not bench.emulated:
         found.append(f"not steady after {unsteady[0].seconds:.1f} s of warm-up: something else keeps the device busy, or it changes its frequency")
     hot = [one.unfit for one in passes if one.unfit]
     if hot:

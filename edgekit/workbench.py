@@ -23,7 +23,7 @@ from edgekit.conditions import Told as DeviceTold
 from edgekit.conditions import pick_cores
 from edgekit.deliver import Delivery
 from edgekit.device import Device
-from edgekit.errors import DeviceError, InputError
+from edgekit.errors import DeviceError, InputError, Unreachable
 from edgekit.files import sha256_tree
 from edgekit.lock import Holder, lock
 from edgekit.protocol import Protocol, Settings, Subject
@@ -44,6 +44,8 @@ class Bench:
     runner: Runner
     folder: str
     held: contextlib.ExitStack
+    notes: list[str] = field(default_factory=list)
+    """What a reader of any figure taken here has to know."""
     brought: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Format → where what its runner needs is on the device."""
     there: dict[Path, str] = field(default_factory=dict)
@@ -59,18 +61,25 @@ class Bench:
         Raises:
             DeviceError: it does not answer, is in use by another edgekit, or lacks what the runner needs.
             InputError: the runner or the settings do not fit it.
+            SetupError: the runner cannot be made here for such a device.
         """
         platform = platform_of(transport)
         told = ask(transport, platform, device.python)
         runner = runner_for(device, platform, told, settings.runner)
+        runner.require()
         delivery = Delivery.open(transport)
         with contextlib.ExitStack() as undo:
             undo.enter_context(lock(transport, delivery.root, Holder.here(f"edgekit {verb}")))
-            if told.android:
+            notes = []
+            try:
                 undo.enter_context(awake(transport, told))
+            except Unreachable:
+                raise
+            except DeviceError as exc:  # some makers forbid it: the figures stand, with the reason why they may be slow
+                notes.append(f"the screen may go off while it is measured: {exc}")
             if settings.governor:
                 undo.enter_context(governor(transport, told, settings.governor))
-            return cls(transport, platform, told, delivery, runner, delivery.workdir(alone=True), undo.pop_all())
+            return cls(transport, platform, told, delivery, runner, delivery.workdir(alone=True), undo.pop_all(), notes)
 
     @property
     def emulated(self) -> bool:
