@@ -93,9 +93,9 @@ def findings(transport: Transport, device: Device, watch_s: float) -> Iterator[F
 def processor(told: Told, target: Platform) -> Finding:
     bits = told.identity.get("bits")
     words = ", ".join(filter(None, (told.identity.get("processor"), told.machine, bits and f"{bits} bits", f"{len(told.cores)} cores")))
-    machines = {*target.description.machines, *target.description.zig}
+    machines = target.description.all_machines
     if told.machine not in machines:
-        return Finding("processor", "fail", words, f"install a system of one of these kinds: {', '.join(sorted(machines))}")
+        return Finding("processor", "fail", words, f"install a system of one of these kinds: {', '.join(machines)}")
     if told.emulated:
         return Finding("processor", "warn", f"{words}; emulated: {told.identity['emulation']}", "measure on a device itself: emulated figures are never judged")
     return Finding("processor", "ok", words)
@@ -106,19 +106,21 @@ def runtime(device: Device, target: Platform, told: Told) -> Finding:
     try:
         runner = runner_for(device, target, told)
     except (InputError, DeviceError) as exc:
-        return Finding("runtime", "fail", str(exc), python_cure(target) or "correct its entry in lab.toml, or use another device")
+        return Finding("runtime", "fail", str(exc), python_cure(target, told) or "correct its entry in lab.toml, or use another device")
     libc = told.identity.get("libc", "unknown C library")
     if runner.name == "python":
         version = f"Python {told.python}"
-        if told.python not in target.description.pythons:
-            return Finding("runtime", "fail", f"{device.python} is {version}", f"{python_cure(target)} and name it with `python` in lab.toml")
-        return libc_finding(f"the Python agent, {version}, {libc}", told, target.description.minimum_glibc, target.description.minimum_macos)
+        if told.python not in target.description.pythons_on(told.machine):
+            return Finding("runtime", "fail", f"{device.python} is {version}", f"{python_cure(target, told)} and name it with `python` in lab.toml")
+        return libc_finding(f"the Python agent, {version}, {libc}", told, target.description.glibc_on(told.machine), target.description.minimum_macos)
     if runner.name == "native":
         return libc_finding(f"the native runner, {libc}", told, native_glibc(runner, target, told), "")
     return Finding("runtime", "ok", f"{runner.name}, {libc}")
 
 
-def python_cure(target: Platform) -> str:
+def python_cure(target: Platform, told: Told) -> str:
+    if told.machine in target.description.held:
+        return f"install {target.description.held[told.machine].install_python}, or a 64-bit system"
     pythons = target.description.pythons
     return f"install Python {pythons[0]} to {pythons[-1]} there (`{target.description.install_python}`)" if pythons else ""
 

@@ -20,7 +20,7 @@ from edgekit.conditions import Told
 from edgekit.deliver import Delivery
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
-from edgekit.runtime import Platform, agent_archive, site_packages
+from edgekit.runtime import Platform, agent_archive, require, site_packages
 from edgekit.transport import Transport
 
 NAMES = ("native", "python", "benchmark_model")
@@ -54,6 +54,13 @@ class Runner(ABC):
             SetupError: it cannot be made here, with the cure.
         """
 
+    def require(self) -> None:  # noqa: B027 (most have nothing to refuse)
+        """Refuse at once a device on which no format will run.
+
+        Raises:
+            SetupError: as for `needs`.
+        """
+
     @abstractmethod
     def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
         """What runs jobs, now that the needs are `there`, in their order; `folder` on the device is theirs to write to."""
@@ -80,15 +87,20 @@ class PythonRunner(Runner):
 
     name = "python"
 
+    def require(self) -> None:
+        require(self.platform, self.told.machine, self.told.python or "")
+
     def needs(self, form: str) -> Sequence[Need]:
         assert self.told.python is not None  # runner_for has looked
         site = site_packages(self.platform, form, self.told.machine, self.told.python)
-        title = self.platform.description.runtimes[form].title
+        title = self.platform.description.title_on(self.told.machine, form)
         return (Need(site, f"{title} and numpy for Python {self.told.python}", True), Need(agent_archive(self.platform), "the agent", False))
 
     def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
         site, agent = there
-        return Agent(transport, (self.python, "-I", "-S", agent, folder), lambda job: json.dumps({**job, "site": site}).encode(), folder)
+        held = self.platform.description.held.get(self.told.machine)
+        libraries = ("env", f"LD_LIBRARY_PATH={site}/{held.libraries}") if held else ()
+        return Agent(transport, (*libraries, self.python, "-I", "-S", agent, folder), lambda job: json.dumps({**job, "site": site}).encode(), folder)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from typing import IO
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgekit.errors import DeviceError, InputError, SetupError
-from edgekit.files import disk_errors, walk, written_aside
+from edgekit.files import disk_errors, sha256_file, walk, written_aside
+from edgekit.held import HeldDescription, held_site
 from edgekit.places import cache_dir, search_path, shipped
 from edgekit.toolchains.install import uv
 from edgekit.transport import Transport
@@ -89,6 +90,8 @@ class PlatformDescription(Record):
     runtimes: Mapping[str, RuntimeDescription] = {}
     """By format: what the device's Python runs."""
     numpy: NumpyDescription | None = None
+    held: Mapping[str, HeldDescription] = {}
+    """By `machine` of the device, instead of `runtimes` and `numpy`."""
     native: Mapping[str, NativeDescription] = {}
     """By format: what the native runner runs."""
     zig: Mapping[str, str] = {}
@@ -98,8 +101,29 @@ class PlatformDescription(Record):
 
     @property
     def pythons(self) -> tuple[str, ...]:
-        """The device's Python versions that there are packages for."""
+        """The Python versions that there are packages for."""
         return tuple(self.numpy.versions) if self.numpy else ()
+
+    @property
+    def all_machines(self) -> tuple[str, ...]:
+        """The machines of the devices that files can be run on, by whatever runner."""
+        return tuple(sorted({*self.machines, *self.zig, *self.held}))
+
+    def pythons_on(self, machine: str) -> tuple[str, ...]:
+        """The same for one machine."""
+        return self.held[machine].pythons if machine in self.held else self.pythons
+
+    def glibc_on(self, machine: str) -> str:
+        """The oldest glibc that the Python agent's packages run on there; "" where they need none."""
+        return self.held[machine].minimum_glibc if machine in self.held else self.minimum_glibc
+
+    def title_on(self, machine: str, form: str) -> str:
+        """What the Python agent runs a format with there."""
+        return self.held[machine].titles[form] if machine in self.held else self.runtimes[form].title
+
+    def lacking(self, machine: str, form: str) -> str | None:
+        """Why nothing runs a format on a machine, with a cure; None where nothing is known against it."""
+        return self.held[machine].lacks.get(form) if machine in self.held else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +185,11 @@ def site_packages(target: Platform, form: str, machine: str, python: str) -> Pat
 
     Raises:
         InputError: the platform runs no such format.
-        SetupError: the device's machine or Python has no wheels, or uv could not fetch them (network, disk).
+        SetupError: the device's machine or Python has no wheels, the toolchain that holds them is not installed, or uv could not fetch them
+            (network, disk).
     """
+    if machine in target.description.held:
+        return held_packages(target.description, form, machine, python)
     requirements, globs = contents(target.description, form, machine, python)
     key = json.dumps([machine, python, requirements, globs, target.description.machines[machine]])
     digest = hashlib.sha256(key.encode()).hexdigest()
@@ -171,6 +198,33 @@ def site_packages(target: Platform, form: str, machine: str, python: str) -> Pat
         return final
     with wheels(target, machine, python, requirements) as folder, written_aside(final) as aside, aside.open("wb") as file:
         pack(folder, globs, file)
+    return final
+
+
+def require(target: Platform, machine: str, python: str) -> None:
+    """Refuse at once a device whose Python no format runs on.
+
+    Raises:
+        SetupError: as for `site_packages`, except what only fetching shows.
+    """
+    if machine in target.description.held:
+        held_site(target.description.held[machine], machine, python)
+    else:
+        contents(target.description, next(iter(target.description.runtimes)), machine, python)
+
+
+def held_packages(description: PlatformDescription, form: str, machine: str, python: str) -> Path:
+    """`site_packages` for a machine that uv has no wheels for."""
+    held = description.held[machine]
+    if form not in held.titles:
+        have = ", ".join(held.titles)
+        raise InputError(description.lacking(machine, form) or f"there is no runtime for {form} on a {machine} device: convert to one of {have}")
+    site = held_site(held, machine, python)
+    key = json.dumps([(path.relative_to(site).as_posix(), sha256_file(path)) for path in kept(site, held.keep, held.drop)])
+    final = cache_dir() / "runtimes" / f"{form}-{machine}-python{python}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.tar.gz"
+    if not final.exists():
+        with written_aside(final) as aside, aside.open("wb") as file:
+            pack(site, (held.keep, held.drop), file)
     return final
 
 

@@ -12,7 +12,7 @@ from edgekit.toolchains.install import find_python, version_of, within
 
 
 def test_every_toolchain_is_locked_for_every_host() -> None:
-    assert names() == ["convert", "native", "tensorflow", "torch"]
+    assert names() == ["armv7l", "convert", "native", "tensorflow", "torch"]
     for name in names():
         hosts = {path.stem.removeprefix("lock-") for path in (HERE / name).glob("lock-*.txt")}
         assert hosts == {"linux-aarch64", "linux-x86_64", "macos-arm64"}

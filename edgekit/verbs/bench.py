@@ -99,6 +99,9 @@ def bench(
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="bench") as opened:
         profile = device.profile or match_profile(opened.told.identity)
+        lacking = opened.platform.description.lacking(opened.told.machine, fmt.name)
+        if lacking:
+            raise InputError(f"{device.name}: {lacking}")
         if fmt.name not in runs_there(profile):
             raise InputError(f"{device.name} does not run {fmt.title} files: give one of {', '.join(runs_there(profile))}")
         held = yardstick(file, sha256, fmt, data, progress)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from edgekit.decide import choose
 from edgekit.device import Device, match_profile
+from edgekit.errors import InputError
 from edgekit.model import Shapes
 from edgekit.places import data_dir
 from edgekit.profile import Profile
@@ -75,12 +76,13 @@ def deploy(
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="deploy") as bench:
         profile = device.profile or match_profile(bench.told.identity)
+        lacking = lacks(bench, formats)
         with open_source(path, shapes or {}, data, recipes, formats, progress) as source, open_store() as store:
             run = new_run(source.model.path, source.model.sha256, device, profile, bench)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
             converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress)
-            plans = [plan(source, variant, device, profile) for variant in converted]
+            plans = [plan(source, variant, device, profile, lacking) for variant in converted]
             done = measured(bench, store, run, plans, profile, protocol, settings, prefixed(f"on {device.name}", progress))
             run = replace(run, variants=done.variants, chosen=choose(done.variants, profile))
             store.finish(run, whole=done.whole)
@@ -109,13 +111,25 @@ def runs_there(profile: Profile | None) -> Sequence[str]:
     return profile.formats if profile else RUN_BY_DEFAULT
 
 
-def plan(source: Source, variant: Variant, device: Device, profile: Profile | None) -> Plan:
+def lacks(bench: Bench, formats: Sequence[Format]) -> Mapping[str, str]:
+    """Format → why nothing runs it on the device.
+
+    Raises:
+        InputError: nothing runs any of them.
+    """
+    found = {fmt.name: words for fmt in formats if (words := bench.platform.description.lacking(bench.told.machine, fmt.name))}
+    if found and len(found) == len({fmt.name for fmt in formats}):
+        raise InputError("; ".join(found.values()))
+    return found
+
+
+def plan(source: Source, variant: Variant, device: Device, profile: Profile | None, lacking: Mapping[str, str]) -> Plan:
     """What to measure of a converted variant; nothing of one that failed, or that the device does not run."""
     artifact = variant.artifact
     if variant.status != "ok" or artifact is None:
         return Plan(variant, None)
-    if variant.format not in runs_there(profile):
-        error = f"converted and checked on this machine; {device.name} does not run {variant.format}"
+    if variant.format in lacking or variant.format not in runs_there(profile):
+        error = f"converted and checked on this machine; {lacking.get(variant.format) or f'{device.name} does not run {variant.format}'}"
         return Plan(replace(variant, status="skipped", error=error), None)
     subject = Subject(
         path=artifact.path,

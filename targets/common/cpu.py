@@ -1,4 +1,4 @@
-"""A deployable file in, its runtime with the file loaded out: LiteRT for TFLite, ONNX Runtime for ONNX, both on the CPU.
+"""A deployable file in, its runtime with the file loaded out: LiteRT or TensorFlow Lite for TFLite, ONNX Runtime for ONNX, all on the CPU.
 
 A runtime is: `load` (what the load time is), `bind` (match tensors by name), `feed` (inputs), `invoke` (what is timed) and
 `outputs` (of what `invoke` gave back). A platform's `runtimes.py` says which formats it runs, and with which of these.
@@ -18,6 +18,7 @@ class TFLite:
     """LiteRT's interpreter, with the delegate that it applies by default (XNNPACK)."""
 
     name = "LiteRT"
+    default_delegate = "XNNPACK"
     invoke: Callable[[], None]
 
     def __init__(self, delegate: str | None) -> None:
@@ -71,7 +72,22 @@ class TFLite:
         outside = Counter(name for name in running.values() if name != "DELEGATE")
         total = sum(op["op_name"] != "DELEGATE" for op in ops)
         ran = "XNNPACK" if len(ops) > total else "none"
-        return {"asked": "XNNPACK", "ran": ran, "ops": total, "outside": dict(outside.most_common())}
+        return {"asked": self.default_delegate, "ran": ran, "ops": total, "outside": dict(outside.most_common())}
+
+
+class TensorFlowLite(TFLite):
+    """What LiteRT was called before, for processors that it has no wheels for: 32-bit Arm, where it has no delegate built in."""
+
+    name = "TensorFlow Lite"
+    default_delegate = "none"
+
+    def __init__(self, delegate: str | None) -> None:
+        only(self.name, delegate, "none")
+        import tflite_runtime
+        from tflite_runtime.interpreter import Interpreter
+
+        self.version: str = tflite_runtime.__version__
+        self.interpreter_class = Interpreter
 
 
 class ONNX:
