@@ -214,6 +214,8 @@ def early_end(code: int, stderr: str) -> str:
         return "was killed by the system; memory has most likely run out: close other programs there or use a smaller model"
     if code > 128 and code - 128 in set(signal.Signals):
         return f"crashed ({signal.Signals(code - 128).name}); the runtime there cannot take this file: use another format"
+    if "No space left" in last_line(stderr):
+        return "found no space left on the device: free some there and repeat the command"
     return f"failed ({last_line(stderr) or f'code {code}'}); look at the device with `edgekit doctor`, then repeat the command"
 
 

@@ -20,6 +20,7 @@ from edgekit.errors import AgentError, DeviceError
 from edgekit.hold import Hold
 from edgekit.places import shipped
 from edgekit.transport import Transport
+from edgekit.transport.streams import no_space
 
 READY_S = 60.0  # it may wait for another that is taking the lock, on a board that is slow to start a process
 
@@ -73,6 +74,8 @@ def lock(transport: Transport, root: str, holder: Holder) -> Iterator[Hold]:
         if word == "held":
             age, _, line = rest.partition("\t")
             raise DeviceError(transport.address, in_use(Holder.read(line), int(age) if age.isdecimal() else None))
+        if word == "error" and "No space left" in rest:
+            raise no_space(transport.address, f"files in {root}", None, None)
         if word == "error":
             raise DeviceError(transport.address, f"cannot be held for this run alone ({rest}): correct that and repeat the command")
         if hold.said != "taken":

@@ -57,7 +57,8 @@ fail() {
 # The lock appears with its content in one rename, and changes hands in place: whoever makes `taking` in a dead holder's lock may do it.
 # One that lets go removes an empty folder, maybe just now: hence the second try.
 complaint=$(mkdir -p "$aside" 2>&1) || complaint=$(mkdir -p "$aside" 2>&1) || fail "$complaint"
-complaint=$({ printf '%s %s %s %s\n%s\n%s\n' "$(boot_id)" "$$" "$(uptime_s)" "$token" "$(born "$$")" "$words" >"$aside/info"; } 2>&1) || fail "$complaint"
+# By cat, which says what is wrong: a shell's own printf may know of an I/O error only.
+complaint=$({ printf '%s %s %s %s\n%s\n%s\n' "$(boot_id)" "$$" "$(uptime_s)" "$token" "$(born "$$")" "$words" | cat >"$aside/info"; } 2>&1) || fail "$complaint"
 tries=0
 while :; do
   if [ ! -e "$lock" ]; then

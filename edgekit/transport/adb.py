@@ -80,7 +80,6 @@ class AdbTransport(StreamTransport):
         self.scratch = ""
         self.guard_client: subprocess.Popen[bytes] | None = None
         self.guard: Guard | None = None
-        self.pulse: Pulse | None = None
         self.clients: set[subprocess.Popen[bytes]] = set()
         self.closed = False
 
@@ -199,7 +198,6 @@ class AdbTransport(StreamTransport):
     ) -> int:
         """Start a client and stay with it to the command's end; returns the command's code."""
         assert self.guard is not None
-        assert self.pulse is not None
         client = self.client(command)
         assert client.stdin is not None
         assert client.stdout is not None
@@ -214,7 +212,7 @@ class AdbTransport(StreamTransport):
             self.guard.started(process)
             if rest:
                 out(rest)
-            for name, data in exchange(client, self.pulse.fed(feed), deadline, watch):
+            for name, data in exchange(client, iter(feed), deadline, watch):
                 (out if name == "out" else err)(data)
             code = client.wait(timeout=max(deadline - time.monotonic(), 0.001))
             ending.finish()

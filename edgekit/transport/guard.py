@@ -128,10 +128,19 @@ class Pulse:
                 return
 
     def fed(self, feed: Iterable[bytes]) -> Iterator[bytes]:
-        """The same; each piece that is taken is a sign of life: where the line is full of a file, an answer is late."""
+        """A file's bytes; each piece that is taken is a sign of life: where the line is full of a file, an answer is late."""
         for data in feed:
             self.heard = time.monotonic()
             yield data
+
+    def telling(self, out: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        """The same for a file that comes."""
+
+        def tell(data: bytes) -> None:
+            self.heard = time.monotonic()
+            out(data)
+
+        return tell
 
     def stop(self) -> None:
         self.over.set()

@@ -102,7 +102,6 @@ class SshTransport(StreamTransport):
         self.connections = connections
         self.proxies = proxies
         self.guard: Guard | None = None
-        self.pulse: Pulse | None = None
 
     def start_guard(self, timeout_s: float) -> None:
         """Start the guard; that it speaks is the first sign that commands run there."""
@@ -133,7 +132,6 @@ class SshTransport(StreamTransport):
         if len(command.encode()) > COMMAND_LIMIT_BYTES:
             raise InputError(f"the command {argv[0]!r} is {len(command)} characters long, more than a device takes: pass what is long through stdin")
         assert self.guard is not None
-        assert self.pulse is not None
         process = None
         with self.deadline(argv, timeout_s, doing) as deadline:
             channel = self.connections[-1].open_session(timeout=timeout_s)
@@ -144,7 +142,7 @@ class SshTransport(StreamTransport):
                 self.guard.started(process)
                 if rest:
                     out(rest)
-                exchange(channel, self.pulse.fed(feed), out, err, deadline, watch)
+                exchange(channel, feed, out, err, deadline, watch)
                 code = channel.recv_exit_status()
                 if code != -1:
                     self.guard.ended(process)

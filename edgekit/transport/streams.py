@@ -13,12 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from edgekit.errors import CommandFailed, DeviceError, DeviceTimeout, InputError
 from edgekit.files import CHUNK, written_aside
 from edgekit.transport import Completed
 from edgekit.units import bytes_text
+
+if TYPE_CHECKING:
+    from edgekit.transport.guard import Pulse
 
 LIMIT_BYTES = 16 << 20  # of each stream of a command; far above any result, far below what would hurt this machine
 LINE_LIMIT_BYTES = 1 << 20
@@ -63,6 +66,8 @@ class StreamTransport(ABC):
     """`Transport` out of one method, `stream`, and two that look after half-written files."""
 
     address: str
+    pulse: Pulse | None = None
+    """What notices that the device has fallen silent, where there is a connection."""
 
     @abstractmethod
     def stream(
@@ -115,11 +120,12 @@ class StreamTransport(ABC):
         size_bytes = source.stat().st_size
         argv = ["sh", "-c", RECEIVE, "sh", aside, destination, str(size_bytes)]
         err = Output()
+        content = chunks(source, progress)
         self.expect(aside)
         try:
             code = self.stream(
                 argv,
-                feed=chunks(source, progress),
+                feed=content if self.pulse is None else self.pulse.fed(content),
                 out=lambda _: None,
                 err=err.feed,
                 timeout_s=timeout_s,
@@ -140,7 +146,8 @@ class StreamTransport(ABC):
         err = Output()
         with written_aside(destination) as aside:
             with aside.open("wb") as file:
-                code = self.stream(argv, feed=[], out=file.write, err=err.feed, timeout_s=timeout_s, doing=f"fetching {source}")
+                out = file.write if self.pulse is None else self.pulse.telling(file.write)
+                code = self.stream(argv, feed=[], out=out, err=err.feed, timeout_s=timeout_s, doing=f"fetching {source}")
             if code != 0:
                 said = err.end()
                 raise CommandFailed(self.address, f"{source} could not be read: {last_line(said) or f'code {code}'}", argv=argv, code=code, stderr=said)

@@ -89,7 +89,9 @@ def outcome(variant: Variant, found: Found) -> Variant:
     if isinstance(found, Exception):  # a runtime that there is none of for this device costs its format only
         return replace(variant, status="failed", error=str(found))
     if found.latency is None:
-        return replace(variant, status="failed", error=found.notes[0] if found.notes else "no latency", measurement=found)
+        why = found.notes[0] if found.notes else "no latency"
+        whose = "" if found.complete else f"{found.device.rstrip(':')}: "  # it was cut short by the device, not found wrong
+        return replace(variant, status="failed", error=whose + why, measurement=found)
     return replace(variant, status="ok", error=None, measurement=found)
 
 
