@@ -14,11 +14,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.agent import CheckResult, LatencyResult, Progress, Told, read
+from edgekit.agent import CheckResult, LatencyResult, Progress, read
 from edgekit.conditions import throttled_between, unfit
 from edgekit.errors import AgentError, DeviceError, EdgekitError, InputError, SetupError
 from edgekit.hub.bounds import judge
@@ -98,9 +98,11 @@ def advance(bench: Bench, one: Going, protocol: Protocol, settings: Settings, pr
     if told.result is None:
         raise AgentError(bench.transport.address, f"the agent {told.ended}")
     result = read(LatencyResult, told.result, bench.transport.address)
-    after = bench.state() if told.ended is None else {}
-    mark = "" if bench.emulated else marked(told, before, after, result.cores)
-    one.passes.append(Pass(result, tuple(told.samples_ns), told.ended, before, after, mark, why))
+    taken = Pass(result, tuple(told.samples_ns), told.ended, before, {}, "", why)
+    one.passes.append(taken)  # before the device is asked again: what was measured is not lost with it
+    if told.ended is None:
+        after = bench.state()
+        one.passes[-1] = replace(taken, after=after, mark="" if bench.emulated else marked(told.samples_ns, before, after, result.cores))
 
 
 def check(bench: Bench, subject: Subject, job: dict[str, Any], protocol: Protocol, progress: Progress) -> Checked:
@@ -143,18 +145,16 @@ def gate(bench: Bench, settings: Settings, progress: Progress) -> tuple[dict[str
     return state, why or ""
 
 
-def marked(told: Told, before: dict[str, str], after: dict[str, str], cores: Sequence[int]) -> str:
-    """Why a process' samples are not to be counted; "" where they are, and where it was ended: then they are partial and nothing else."""
-    if told.ended:
-        return ""
-    held = throttled_between(before, after, cores) if after else None
+def marked(samples_ns: Sequence[int], before: dict[str, str], after: dict[str, str], cores: Sequence[int]) -> str:
+    """Why a process' samples are not to be counted; "" where they are."""
+    held = throttled_between(before, after, cores)
     if held:
         return f"throttled: {held}"
-    if not told.samples_ns:
+    if not samples_ns:
         return ""
-    if (wide := spread(told.samples_ns)) > DISTURBED:
+    if (wide := spread(samples_ns)) > DISTURBED:
         return f"disturbed: its p90 is {wide:.2f} times its p50, so something else ran on the device"
-    if (slower := drift(told.samples_ns)) > DRIFT:
+    if (slower := drift(samples_ns)) > DRIFT:
         return f"slowed down by {100 * (slower - 1):.0f} % while it was measured"
     return ""
 
