@@ -48,17 +48,20 @@ def virtual() -> None:
 
 @virtual.command("up")
 @click.option("--only", type=click.Choice(["pi", "android"]), help="Bring up one of the two.")
-@click.option("--as", "passes_for", multiple=True, metavar="NAME", help="What it passes for: pi5 pi4 throttling-pi; pixel7 unknown-phone; repeatable.")
+@click.option(
+    "--as", "passes_for", multiple=True, metavar="NAME", help="What it passes for: pi5 pi4 pi-zero-2-32bit throttling-pi; pixel7 unknown-phone; repeatable."
+)
 @as_json
 def up_command(only: str | None, passes_for: tuple[str, ...], json_wanted: bool) -> None:
     """Bring the virtual devices up; those that are up stay as they are."""
     from edgekit.cli.say import err, working
     from edgekit.lab import virtual as lab
+    from edgekit.lab.answers import architectures
     from edgekit.lab.host import require_host
     from edgekit.units import bytes_text
 
     kinds = chosen(only, passes_for)
-    require_host()
+    require_host(architectures(kinds))
     with working("asking what is to be fetched") as progress:
         missing = lab.to_fetch(kinds, progress)
     if missing:

@@ -7,9 +7,11 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from edgekit.errors import SetupError
+from edgekit.lab.root import EMULATES
 from edgekit.places import cache_dir
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -17,8 +19,8 @@ OWN_BINFMT_SINCE = (6, 7)
 """The first Linux in which a user namespace may have a binfmt_misc of its own (kernelnewbies.org/Linux_6.7)."""
 
 
-def require_host() -> None:
-    """Refuse a machine on which virtual devices cannot run, before anything is fetched.
+def require_host(architectures: Collection[str]) -> None:
+    """Refuse a machine on which virtual devices of some architectures (Debian's names) cannot run, before anything is fetched.
 
     Raises:
         SetupError: not Linux on x86-64, no right to make namespaces and mounts, or the kernel has no way to run foreign programs.
@@ -32,9 +34,10 @@ def require_host() -> None:
         )
     if re.search("[:,]", str(cache_dir())):
         raise SetupError(f"the folder {cache_dir()} has a colon or a comma in its name, which mounts take for a separator: name another in EDGEKIT_CACHE_DIR")
-    if kernel() < OWN_BINFMT_SINCE and not registered():
+    unknown = next((one for one in architectures if not registered(one)), None)
+    if kernel() < OWN_BINFMT_SINCE and unknown:
         raise SetupError(
-            f"Linux {platform.release()} knows no private binfmt_misc (6.7 has it), and no qemu-aarch64 is registered with flag F on this machine: "
+            f"Linux {platform.release()} knows no private binfmt_misc (6.7 has it), and no qemu-{EMULATES[unknown]} is registered with flag F on this machine: "
             "install qemu-user-static"
         )
 
@@ -51,11 +54,11 @@ def may_mount() -> bool:
     return tried.returncode == 0
 
 
-def binfmt_line(qemu: Path) -> str:
-    """What makes binfmt_misc run arm64 programs by `qemu`, Debian's unpacked package; "" where the host's own registration has to do."""
+def binfmt_line(qemu: Path, architecture: str) -> str:
+    """What makes binfmt_misc run programs of an architecture by `qemu`, Debian's unpacked package; "" where the host's own registration has to do."""
     if kernel() < OWN_BINFMT_SINCE:
         return ""
-    line = (qemu / "usr/share/qemu/binfmt.d/qemu-aarch64.conf").read_text().strip()
+    line = (qemu / f"usr/share/qemu/binfmt.d/qemu-{EMULATES[architecture]}.conf").read_text().strip()
     magic, interpreter, flags = line.rsplit(":", 2)
     return f"{magic}:{qemu}{interpreter}:{flags}"
 
@@ -65,8 +68,8 @@ def kernel() -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def registered() -> bool:
-    """Whether the host runs arm64 programs in any root (flag F: the emulator was opened when it was registered)."""
-    file = BINFMT / "qemu-aarch64"
+def registered(architecture: str) -> bool:
+    """Whether the host runs programs of an architecture in any root (flag F: the emulator was opened when it was registered)."""
+    file = BINFMT / f"qemu-{EMULATES[architecture]}"
     text = file.read_text() if file.is_file() else ""
     return text.startswith("enabled") and re.search(r"(?m)^flags: \w*F", text) is not None

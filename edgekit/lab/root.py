@@ -8,12 +8,16 @@ from pathlib import Path
 
 from edgekit.errors import SetupError
 from edgekit.files import written_aside
-from edgekit.lab.packages import Progress, digest, locked, unpacked
+from edgekit.lab.packages import SUITE, Progress, digest, locked, unpacked
 from edgekit.places import cache_dir
 
 QEMU = ("qemu-user",)
-QEMU_FILES = ("usr/bin/qemu-aarch64", "usr/libexec/qemu-binfmt/aarch64-binfmt-P", "usr/share/qemu/binfmt.d/qemu-aarch64.conf")
-"""One of some sixty processors that it emulates."""
+EMULATES = {"arm64": "aarch64", "armhf": "arm"}
+"""Debian's name of an architecture → qemu's: two of some sixty that it emulates."""
+QEMU_PATHS = ("usr/bin/qemu-{}", "usr/libexec/qemu-binfmt/{}-binfmt-P", "usr/share/qemu/binfmt.d/qemu-{}.conf")
+QEMU_FILES = tuple(path.format(name) for name in EMULATES.values() for path in QEMU_PATHS)
+PI_SUITES = {"arm64": SUITE, "armhf": "bookworm"}
+"""The release of Debian that a board has; 32-bit ones that of the last Python that there is a runtime for."""
 PI = (
     *("openssh-server", "python3-minimal", "libpython3-stdlib", "libgomp1", "libstdc++6", "procps", "coreutils", "dash", "diffutils"),
     *("findutils", "grep", "gzip", "hostname", "mawk", "sed", "tar", "util-linux"),
@@ -40,17 +44,17 @@ ADBD = "usr/lib/android-sdk/platform-tools/adbd"
 
 
 def qemu_folder(say: Progress) -> Path:
-    """What emulates an arm64 processor, out of Debian's qemu-user, as it lies below `/`."""
+    """What emulates Arm processors, out of Debian's qemu-user, as it lies below `/`."""
     return unpacked(QEMU, "amd64", only=QEMU_FILES, say=say)
 
 
-def pi_layer(say: Progress) -> Path:
+def pi_layer(architecture: str, say: Progress) -> Path:
     """A Debian userland with sshd and Python, without what makes it boot.
 
     Raises:
         SetupError: the packages cannot be fetched or unpacked.
     """
-    return unpacked(PI, "arm64", without=WITHOUT, say=say)
+    return unpacked(PI, architecture, without=WITHOUT, suite=PI_SUITES[architecture], say=say)
 
 
 def phone_layer(say: Progress) -> Path:

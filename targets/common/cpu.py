@@ -18,7 +18,6 @@ class TFLite:
     """LiteRT's interpreter, with the delegate that it applies by default (XNNPACK)."""
 
     name = "LiteRT"
-    default_delegate = "XNNPACK"
     invoke: Callable[[], None]
 
     def __init__(self, delegate: str | None) -> None:
@@ -72,14 +71,13 @@ class TFLite:
         outside = Counter(name for name in running.values() if name != "DELEGATE")
         total = sum(op["op_name"] != "DELEGATE" for op in ops)
         ran = "XNNPACK" if len(ops) > total else "none"
-        return {"asked": self.default_delegate, "ran": ran, "ops": total, "outside": dict(outside.most_common())}
+        return {"asked": "XNNPACK", "ran": ran, "ops": total, "outside": dict(outside.most_common())}
 
 
 class TensorFlowLite(TFLite):
     """What LiteRT was called before, for processors that it has no wheels for: 32-bit Arm, where it has no delegate built in."""
 
     name = "TensorFlow Lite"
-    default_delegate = "none"
 
     def __init__(self, delegate: str | None) -> None:
         only(self.name, delegate, "none")
@@ -88,6 +86,11 @@ class TensorFlowLite(TFLite):
 
         self.version: str = tflite_runtime.__version__
         self.interpreter_class = Interpreter
+
+    def delegation(self) -> Json:
+        """Nothing was asked for; what there is no delegate for is not outside of one."""
+        found = super().delegation()
+        return {**found, "asked": "none"} | ({"outside": None} if found["ran"] == "none" else {})
 
 
 class ONNX:

@@ -30,6 +30,8 @@ class Answers:
     """The device profile that it is, or "" where no profile knows it."""
     cpu: str
     """The processor, as qemu calls it."""
+    architecture: str
+    """What its programs are built for, as Debian calls it."""
     sys: Mapping[str, str]
     """Name below /sys → content."""
     answers: Mapping[str, str]
@@ -53,7 +55,7 @@ def answers(name: str) -> Answers:
     told = dict(said["answers"]) | {f"getprop {key}": value for key, value in properties.items()}
     if properties:
         told["getprop"] = "\n".join(f"[{key}]: [{value}]" for key, value in sorted(properties.items()))
-    return Answers(name, said["kind"], said["profile"], said["cpu"], said["sys"], told)
+    return Answers(name, said["kind"], said["profile"], said["cpu"], said.get("architecture", "arm64"), said["sys"], told)
 
 
 def read(name: str) -> dict[str, Any]:
@@ -86,6 +88,15 @@ def write(said: Answers, folder: Path) -> None:
 def of_kind(kind: str) -> list[str]:
     """The names that a virtual device can pass for, the usual one first."""
     return sorted((name for name in names() if read(name)["kind"] == kind), key=lambda name: name not in USUAL)
+
+
+def architectures(kinds: Mapping[str, str]) -> set[str]:
+    """Of the virtual devices that are to be up: kind → what it passes for.
+
+    Raises:
+        InputError: as for `check`.
+    """
+    return {check(name, kind).architecture for kind, name in kinds.items()}
 
 
 USUAL = ("pi5", "pixel7")
