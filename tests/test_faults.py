@@ -90,6 +90,20 @@ def test_a_device_that_is_rebooted(ill: Ill, deploy: list[object]) -> None:
     goes_on(ill, deploy, cut)
 
 
+def test_a_wire_that_garbles(ill: Ill, deploy: list[object]) -> None:
+    def garble(_: object) -> None:
+        ill.wire.garbles = True
+
+    said = cut_short(ill, deploy, garble)
+    ill.wire.cut()
+
+    lost(said)
+    cut = stored()
+    partial(cut, "lost with its connection")
+    wait_until(lambda: not ill.agents(), 20)
+    goes_on(ill, deploy, cut)
+
+
 def test_a_cable_that_is_pulled_while_sending(ill: Ill, deploy: list[object], model: Path) -> None:
     edgekit("deploy", model, "--to", "onnx", "--recipe", "w8", "--target", "local")  # else it is converted while the wire lies open
     ill.wire.left_bytes = 2_000_000

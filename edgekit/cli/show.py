@@ -239,7 +239,7 @@ def remarks(run: Run) -> list[str]:
         if variant.artifact is not None and not variant.artifact.route:  # a file that was given: what it was compared with
             notes = (*variant.artifact.notes, *notes)
         for note in notes:
-            if note != variant.error:
+            if not (variant.error or "").endswith(note):
                 names.setdefault(f": {note}", []).append(f"{variant.format} {variant.recipe}")
         for violation in variant.violations:
             names.setdefault(f" too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")

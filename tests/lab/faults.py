@@ -39,6 +39,8 @@ class Ill:
     power_off: Callable[[], None]
     power_on: Callable[[], None]
     """Also: plug in again."""
+    daemon: Callable[[], int] = int
+    """The process id of what serves there; all that runs there comes from it."""
 
     def agents(self) -> list[int]:
         """The process ids of the agents that run there."""
@@ -130,7 +132,15 @@ def over_ssh(*options: str) -> Iterator[Ill]:
             if server.process is None:
                 server.start()
 
-        yield Ill(f"ssh:{server.user}@127.0.0.1:{line.port}", server.home / ".cache/edgekit", line, environment, power_off, power_on)
+        yield Ill(
+            f"ssh:{server.user}@127.0.0.1:{line.port}",
+            server.home / ".cache/edgekit",
+            line,
+            environment,
+            power_off,
+            power_on,
+            lambda: server.process.pid if server.process else 0,
+        )
 
 
 @contextlib.contextmanager

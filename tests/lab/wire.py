@@ -18,6 +18,8 @@ class Wire:
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listening.getsockname()[1]
         self.whole = True
+        self.garbles = False
+        """Whether what the daemon says is turned over on its way."""
         self.carries = threading.Event()
         self.carries.set()
         self.left_bytes: int | None = None
@@ -33,7 +35,7 @@ class Wire:
             close(end)
 
     def mend(self) -> None:
-        self.whole, self.left_bytes = True, None
+        self.whole, self.garbles, self.left_bytes = True, False, None
         self.carries.set()
 
     def silence(self) -> None:
@@ -59,7 +61,7 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
                 self.carries.wait()
-                to.sendall(data)
+                to.sendall(bytes(byte ^ 0x55 for byte in data) if self.garbles and not outward else data)
                 if outward and self.left_bytes is not None:
                     self.left_bytes -= len(data)
                     if self.left_bytes < 0:
