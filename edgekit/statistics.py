@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from math import factorial, prod
 from statistics import median
 
 import numpy as np
@@ -22,7 +25,8 @@ def latency(samples_ns: Sequence[Sequence[int]], load_ns: Sequence[int], first_n
     """Statistics over all processes' warm runs together.
 
     Quantiles interpolate linearly between order statistics (type 7 of Hyndman and Fan 1996, numpy's default); `std` is the sample
-    standard deviation; the interval of p50 is the percentile bootstrap (`median_interval`).
+    standard deviation; the interval of p50 is the percentile bootstrap over runs (`median_interval`), widened to that over processes where
+    there are several (`median_interval_of_processes`).
 
     Args:
         samples_ns: warm latencies, one sequence a process; at least one sample.
@@ -31,6 +35,9 @@ def latency(samples_ns: Sequence[Sequence[int]], load_ns: Sequence[int], first_n
     pooled = np.sort(np.concatenate([np.asarray(one, np.int64) for one in samples_ns]))
     p50, p90, p99 = (round(float(q)) for q in np.quantile(pooled, (0.5, 0.9, 0.99)))
     low, high = median_interval(pooled)
+    if len(samples_ns) > 1:
+        least, most = median_interval_of_processes([np.asarray(one, np.int64) for one in samples_ns])
+        low, high = min(low, least), max(high, most)
     return Latency(
         n=len(pooled),
         min_ns=int(pooled[0]),
@@ -82,6 +89,23 @@ def median_interval(ordered: Array, confidence: float = 0.95) -> tuple[int, int]
         following = u + (1 - u) * rng.beta(1, n - lower, RESAMPLES)  # the smallest of the n - k above it
         medians = (medians + at(ordered, following)) / 2
     low, high = np.quantile(medians, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return int(low), int(np.ceil(high))
+
+
+def median_interval_of_processes(processes: Sequence[Array], confidence: float = 0.95) -> tuple[int, int]:
+    """The interval of the pooled median when whole processes are resampled (Davison and Hinkley 1997, §3.8, hierarchical data).
+
+    Runs of one process share what does not change within it (memory layout, the clock at that time), so they say less than their number.
+    A few processes have few resamples: each multiset of them is taken, with its multinomial weight.
+    """
+    k = len(processes)
+    medians, weights = [], []
+    for chosen in combinations_with_replacement(range(k), k):
+        medians.append(float(np.median(np.concatenate([processes[i] for i in chosen]))))
+        weights.append(factorial(k) / prod(factorial(count) for count in Counter(chosen).values()) / k**k)
+    order = np.argsort(medians)
+    reached = np.cumsum(np.asarray(weights)[order])
+    low, high = (np.asarray(medians)[order][min(int(np.searchsorted(reached, q)), len(order) - 1)] for q in ((1 - confidence) / 2, (1 + confidence) / 2))
     return int(low), int(np.ceil(high))
 
 

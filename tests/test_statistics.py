@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from edgekit.statistics import DISTURBED, drift, latency, median_interval, spread
+from edgekit.statistics import DISTURBED, drift, latency, median_interval, median_interval_of_processes, minutes, spread
 
 
 @pytest.mark.parametrize("n", [1, 2, 50, 51, 3072])
@@ -62,3 +62,25 @@ def test_drift_is_seen_where_the_device_slows_down() -> None:
 def test_spread_is_p90_over_p50() -> None:
     assert spread([100] * 9 + [200]) == pytest.approx(1.1)
     assert spread([100] * 8 + [200] * 2) > DISTURBED
+
+
+def test_processes_that_differ_widen_the_interval() -> None:
+    rng = np.random.default_rng(1)
+    processes = [(rng.normal(center, 10, 2000)).astype(np.int64).tolist() for center in (1000, 1000, 1040)]
+
+    alone, apart = latency([[one for process in processes for one in process]], [1], [1]), latency(processes, [1] * 3, [1] * 3)
+
+    assert alone.p50_ns == apart.p50_ns
+    assert alone.p50_high_ns is not None
+    assert apart.p50_high_ns is not None
+    assert alone.p50_high_ns < 1015
+    assert apart.p50_high_ns >= 1038  # all three resampled to the slow one: 1 in 27
+    assert median_interval_of_processes([np.asarray(one) for one in processes]) == (apart.p50_low_ns, apart.p50_high_ns)
+
+
+def test_a_run_belongs_to_the_minute_that_it_began_in() -> None:
+    found = minutes([20_000_000_000] * 7, every=1)
+
+    assert found == [(1, 3, 20_000_000_000), (2, 3, 20_000_000_000), (3, 1, 20_000_000_000)]
+    assert minutes([10_000_000_000] * 7, every=2) == [(1, 3, 10_000_000_000), (2, 3, 10_000_000_000), (3, 1, 10_000_000_000)]
+    assert minutes([], every=1) == []
