@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import SetupError
-from edgekit.toolchains.jobs import ready
+from edgekit.toolchains.catalog import toolchain
 
 
 class HeldDescription(BaseModel):
@@ -38,8 +38,11 @@ def held_site(held: HeldDescription, machine: str, python: str) -> Path:
         SetupError: there are none for that Python, or the toolchain that holds them is not installed; with the cure.
     """
     if python not in held.pythons:
-        raise SetupError(f"there are no packages for Python {python} on a {machine} device: install {held.install_python}, or a 64-bit system there")
-    home = ready(held.toolchain)
+        raise SetupError(f"there are no packages for Python {python} for {machine} devices: install {held.install_python}, or a 64-bit system there")
+    home = toolchain(held.toolchain)
+    if not home.installed:
+        size_mb = home.description.size_bytes // 10**6
+        raise SetupError(f"what {machine} devices are sent is not here: run `edgekit toolchains install {held.toolchain}` (about {size_mb} MB)")
     site = home.folder / "site"
     if not site.is_dir():
         raise SetupError(f"{home.lacks.rstrip('.')}, then run `edgekit toolchains install {held.toolchain}`")

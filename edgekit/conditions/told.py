@@ -16,7 +16,7 @@ from edgekit.facts.number import decimal, integer
 IDENTITY = ("hostname", "model", "product", "processor", "machine", "bits", "cores", "memory_kb", "kernel", "os", "libc", "python", "emulation")
 QUESTION = {"getprop", "present_cores", "allowed_cores", "root", "root_writable", "df", "uid", "time_s", "uptime_s", "boot_id"}
 """Frames that are read once, and are no part of the state."""
-SMALL = {"aarch64": "armv7l", "x86_64": "i686"}
+SMALL = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
 """`uname -m` names the kernel's machine; a system of 32 bits under a kernel of 64, as older Raspberry Pi OS has it, runs programs for the other."""
 
 
