@@ -22,6 +22,7 @@ from edgekit.errors import CommandFailed, DeviceError, DeviceTimeout, InputError
 from edgekit.files import sha256_file
 from edgekit.transport import connect
 from edgekit.transport.adb import AdbTransport
+from edgekit.transport.adb_push import PUSH_BYTES
 from edgekit.transport.adb_shells import Ending
 from tests.conftest import missing
 from tests.lab.adb import AdbServer, Device, adb_server, faulty, genuine
@@ -267,10 +268,41 @@ def test_closing_ends_what_still_runs(phone: Device) -> None:
 # Files
 
 
-def test_a_file_goes_there_and_back_for_its_owner_alone(phone: Device, device: AdbTransport, tmp_path: Path) -> None:
+SMALL, LARGE, HUGE = 3_000_000, 30_000_000, 200_000_000
+assert SMALL < PUSH_BYTES < LARGE  # by a shell's stream, and by adb's service for files
+
+
+def zeros(path: Path, size: int) -> Path:
+    """A file of so many bytes that takes no room here."""
+    path.touch()
+    os.truncate(path, size)
+    return path
+
+
+@contextlib.contextmanager
+def once_come(folder: Path, size: int, then: Callable[[], object]) -> Iterator[None]:
+    """Does something as soon as so many bytes of a file have come into a folder."""
+
+    def watch() -> None:
+        wait_until(lambda: any(written(file) > size for file in folder.iterdir()), 30)
+        then()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    thread.join()
+
+
+def written(file: Path) -> int:
+    with contextlib.suppress(OSError):
+        return file.stat().st_size
+    return 0
+
+
+def test_a_file_goes_there_and_back_for_its_owner_alone(device: AdbTransport, tmp_path: Path) -> None:
     source, back, folder = tmp_path / "source", tmp_path / "back", tmp_path / "there"
     folder.mkdir()
-    for size in (0, 1, 8_000_000):
+    for size in (0, 1, SMALL, PUSH_BYTES, LARGE + 1):
         source.write_bytes(os.urandom(size))
         sent: list[int] = []
         there = f"{folder}/it's a\n$name"
@@ -279,29 +311,78 @@ def test_a_file_goes_there_and_back_for_its_owner_alone(phone: Device, device: A
         assert sha256_file(back) == sha256_file(source) == sha256_file(Path(there))
         assert sent == sorted(sent)
         assert sent[-1:] == ([size] if size else [])
-        assert len(sent) == -(-size // (1 << 20))
+        assert size >= PUSH_BYTES or len(sent) == -(-size // (1 << 20))
         assert stat.S_IMODE(os.stat(there).st_mode) == 0o600
     assert len(list(folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("how", ["drop", "kill"])
 def test_a_connection_lost_in_a_push_leaves_no_file(phone: Device, device: AdbTransport, tmp_path: Path, how: str) -> None:
-    source, folder = tmp_path / "source", tmp_path / "the\nre"  # a name that has to be quoted for the guard
+    source, folder = zeros(tmp_path / "source", HUGE), tmp_path / "the\nre"  # a name that has to be quoted for the guard
     folder.mkdir()
-    source.write_bytes(bytes(60_000_000))
-    end: Callable[[], None] = phone.drop if how == "drop" else phone.server.kill
-    with pytest.raises(Unreachable, match=r"the connection was lost while sending there \(60\.0 MB\)"):
-        device.push(source, f"{folder}/there", timeout_s=60, progress=lambda sent: end() if sent > 20_000_000 else None)
+    with once_come(folder, 10_000_000, phone.drop if how == "drop" else phone.server.kill):
+        with pytest.raises(Unreachable, match=r"the connection was lost while sending there \(200\.0 MB\)"):
+            device.push(source, f"{folder}/there", timeout_s=60)
+    wait_until(lambda: list(folder.iterdir()) == [])
+
+
+def test_a_connection_lost_in_the_push_of_a_small_file_leaves_no_file(phone: Device, device: AdbTransport, tmp_path: Path) -> None:
+    source, folder = zeros(tmp_path / "source", SMALL), tmp_path / "the\nre"
+    folder.mkdir()
+    with pytest.raises(Unreachable, match=r"the connection was lost while sending there \(3\.0 MB\)"):
+        device.push(source, f"{folder}/there", timeout_s=60, progress=lambda sent: phone.drop() if sent > 1_000_000 else None)
     wait_until(lambda: list(folder.iterdir()) == [])
 
 
 def test_a_push_that_takes_too_long_leaves_no_file(device: AdbTransport, tmp_path: Path) -> None:
-    source, folder = tmp_path / "source", tmp_path / "folder"
+    source, folder = zeros(tmp_path / "source", SMALL), tmp_path / "folder"
     folder.mkdir()
-    source.write_bytes(bytes(3_000_000))
     with pytest.raises(DeviceTimeout, match=r"not done within 0\.2 s while sending there"):
         device.push(source, f"{folder}/there", timeout_s=0.2, progress=lambda sent: time.sleep(0.2))
     wait_until(lambda: list(folder.iterdir()) == [])
+
+
+def test_a_large_push_that_takes_too_long_leaves_no_file(device: AdbTransport, tmp_path: Path) -> None:
+    source, folder = zeros(tmp_path / "source", 2_000_000_000), tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(DeviceTimeout, match=r"not done within 0\.3 s while sending there \(2\.00 GB\)"):
+        device.push(source, f"{folder}/there", timeout_s=0.3)
+    wait_until(lambda: list(folder.iterdir()) == [])
+    assert device.run(["echo", "on"], timeout_s=10).stdout == "on\n"
+
+
+def test_a_slow_push_tells_how_far_it_is_and_can_be_interrupted(server: AdbServer, tmp_path: Path) -> None:
+    source, folder = zeros(tmp_path / "source", HUGE), tmp_path / "folder"
+    folder.mkdir()
+    heard: list[int] = []
+
+    def interrupt(sent: int) -> None:
+        heard.append(sent)
+        raise KeyboardInterrupt
+
+    with faulty(server, ("--delay-s", "0.02")) as phone, opened(phone) as device:
+        with pytest.raises(KeyboardInterrupt):
+            device.push(source, f"{folder}/there", timeout_s=60, progress=interrupt)
+        assert len(heard) == 1
+        assert 0 < heard[0] < HUGE
+        assert device.clients == {device.guard_client}
+        wait_until(lambda: list(folder.iterdir()) == [])
+
+
+@pytest.mark.parametrize("fault", ["--no-sync", "--lose", "--full"])
+def test_a_device_whose_service_for_files_fails(server: AdbServer, tmp_path: Path, fault: str) -> None:
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    source.write_bytes(os.urandom(PUSH_BYTES))
+    folder.mkdir()
+    with faulty(server, (fault,)) as phone, opened(phone) as device:
+        if fault == "--full":
+            with pytest.raises(DeviceError, match=r"no space left on the device for .*/there \(needs 4\.2 MB, has "):
+                device.push(source, f"{folder}/there", timeout_s=30)
+            wait_until(lambda: list(folder.iterdir()) == [])
+        else:
+            device.push(source, f"{folder}/there", timeout_s=30)
+            assert sha256_file(folder / "there") == sha256_file(source)
+            wait_until(lambda: len(list(folder.iterdir())) == 1)
 
 
 def test_a_connection_lost_in_a_pull_leaves_no_file(phone: Device, device: AdbTransport, tmp_path: Path) -> None:
@@ -311,14 +392,14 @@ def test_a_connection_lost_in_a_pull_leaves_no_file(phone: Device, device: AdbTr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_said_with_figures(device: AdbTransport, tmp_path: Path) -> None:
-    source, disk = tmp_path / "source", tmp_path / "disk"
-    source.write_bytes(bytes(3_000_000))
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_full_disk_is_said_with_figures(device: AdbTransport, tmp_path: Path, size: int) -> None:
+    source, disk = zeros(tmp_path / "source", size), tmp_path / "disk"
     disk.mkdir()
     if device.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], timeout_s=10, check=False).code != 0:
         missing("the right to mount a small disk", "run the tests as root with CAP_SYS_ADMIN")
     try:
-        with pytest.raises(DeviceError, match=r"no space left on the device for .*there \(needs 3\.0 MB, has 1\.0 MB\): free some"):
+        with pytest.raises(DeviceError, match=r"no space left on the device for .*there \(needs 30?\.0 MB, has 1\.0 MB\): free some"):
             device.push(source, f"{disk}/there", timeout_s=30)
         assert device.run(["ls", "-A", str(disk)], timeout_s=10).stdout == ""
     finally:
@@ -333,9 +414,14 @@ def test_a_device_of_the_first_protocol_with_no_space_for_input(server: AdbServe
             device.push(source, f"{tmp_path}/there", timeout_s=10)
 
 
-def test_a_file_that_cannot_be_written_or_read(device: AdbTransport, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"x")
+@pytest.mark.parametrize("size", [1, PUSH_BYTES])
+def test_a_file_that_cannot_be_written_or_read(device: AdbTransport, tmp_path: Path, size: int) -> None:
+    source, folder = zeros(tmp_path / "source", size), tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(CommandFailed, match=r"/folder could not be written: .*is a folder"):
+        device.push(source, str(folder), timeout_s=10)
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
     with pytest.raises(CommandFailed, match=r"/absent/there could not be written: .*(No such file|nonexistent)"):
         device.push(source, f"{tmp_path}/absent/there", timeout_s=10)
     with pytest.raises(CommandFailed, match=r"/absent could not be read: .*No such file"):

@@ -27,12 +27,16 @@ from tests.test_transport import AWKWARD, ECHO_ARGV
 
 pytestmark = pytest.mark.lab
 
-# Ends the one process with that command line; fails if there is none.
+# Ends the one process with that command line; fails if there is none. Others may end while it looks.
 KILL = """
-import os, sys
+import contextlib, os, sys
 from pathlib import Path
-wanted = sys.argv[1].replace(" ", "\\0") + "\\0"
-(pid,) = [int(f.name) for f in Path("/proc").iterdir() if f.name.isdigit() and (f / "cmdline").read_text(errors="replace") == wanted]
+wanted, found = sys.argv[1].replace(" ", "\\0") + "\\0", []
+for folder in Path("/proc").iterdir():
+    with contextlib.suppress(OSError):
+        if folder.name.isdigit() and (folder / "cmdline").read_text(errors="replace") == wanted:
+            found.append(int(folder.name))
+(pid,) = found
 os.kill(pid, 9)
 """
 

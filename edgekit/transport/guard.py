@@ -9,6 +9,7 @@ line that also separates what login scripts print from what the command prints.
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,14 +19,18 @@ from edgekit.transport.streams import last_line
 GRACE_S = 5.0  # after a deadline, for a device that answers nothing at all
 ASK_S, SILENCE_S = 5.0, 30.0  # how often a device is asked whether it is there, and how long it may say nothing to anything
 NOISE_LIMIT_BYTES = 1 << 16
+LINE_BYTES = 4000  # the first of adb's shell protocols reads lines by a terminal, which takes 4095
 READY = b"\nedgekit-ready "
 
 # A path comes with its odd bytes as `\0ooo`; the point keeps a newline at its end.
-GUARD = r"""trap "" HUP INT TERM PIPE
+GUARD = r"""umask 077; trap "" HUP INT TERM PIPE
 end() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
 alive=
 printf "\nedgekit-ready %s\n" "$$"
-while read -r word what; do
+told() { if "$@"; then echo "yes $what"; else echo "no $what"; fi; }
+begun() { [ ! -d "$2" ] && true >"$1"; }
+settled() { chmod 600 "$1"; [ "$(wc -c <"$1")" -eq "$3" ] && mv -f -- "$1" "$2"; }
+while read -r word what from to size; do
   case $word in
     start) alive="$alive $what" ;;
     done) kept=; for id in $alive; do [ "$id" = "$what" ] || kept="$kept $id"; done; alive=$kept ;;
@@ -33,6 +38,9 @@ while read -r word what; do
     ask) echo "here $what" ;;
     expect) what=$(printf "%b." "$what"); set -- "$@" "${what%.}" ;;
     remove) what=$(printf "%b." "$what"); rm -f -- "${what%.}" ;;
+    begin | settle)
+      from=$(printf "%b." "$from") to=$(printf "%b." "$to")
+      case $word in begin) told begun "${from%.}" "${to%.}" ;; *) told settled "${from%.}" "${to%.}" "$size" ;; esac ;;
   esac
 done 2>/dev/null
 for id in $alive; do end "$id"; done 2>/dev/null
@@ -77,14 +85,36 @@ class Guard:
         Raises:
             OSError, EOFError: the guard does not answer.
         """
-        self.answer(f"kill {process}", f"killed {process}", GRACE_S)
+        self.answer(f"kill {process}", GRACE_S, f"killed {process}")
 
-    def answer(self, line: str, answer: str, wait_s: float) -> None:
-        """Say a line, and wait for the line that answers it."""
+    def begin(self, aside: str, place: str, wait_s: float) -> bool:
+        """Begin a file that will be moved to its place; whether it can be written, and the place is no folder. Raises as `answer`."""
+        return self.agrees("begin", f"{escaped(aside)} {escaped(place)}", wait_s)
+
+    def settle(self, aside: str, place: str, size_bytes: int, wait_s: float) -> bool:
+        """Move a file to its place, for its owner alone; whether it had the size, and could be moved. Raises as `answer`."""
+        return self.agrees("settle", f"{escaped(aside)} {escaped(place)} {size_bytes}", wait_s)
+
+    def agrees(self, word: str, rest: str, wait_s: float) -> bool:
+        mark = secrets.token_hex(4)  # an answer that was given up may still come
+        line = f"{word} {mark} {rest}"
+        return len(line) <= LINE_BYTES and self.answer(line, wait_s, f"yes {mark}", f"no {mark}").startswith("yes")
+
+    def answer(self, line: str, wait_s: float, *answers: str) -> str:
+        """Say a line, and wait for one of the lines that answer it.
+
+        Raises:
+            TimeoutError: none came in time.
+            OSError, EOFError: the line is gone.
+        """
         with self.lock:
             self.send(f"{line}\n".encode())
             said, deadline = b"", time.monotonic() + wait_s
-            while answer.encode() not in said.replace(b"\r", b"").split(b"\n"):
+            while True:
+                whole = said.replace(b"\r", b"").split(b"\n")
+                for answer in answers:
+                    if answer.encode() in whole:
+                        return answer
                 data = self.receive(max(deadline - time.monotonic(), 0.001))
                 if not data:
                     raise EOFError
@@ -114,7 +144,7 @@ class Pulse:
         while not self.over.wait(ASK_S):
             number += 1
             try:
-                self.guard.answer(f"ask {number}", f"here {number}", ASK_S)
+                self.guard.answer(f"ask {number}", ASK_S, f"here {number}")
                 self.heard = time.monotonic()
             except TimeoutError:
                 continue

@@ -115,9 +115,8 @@ class StreamTransport(ABC):
         return completed
 
     def push(self, source: Path, destination: str, *, timeout_s: float, progress: Callable[[int], None] | None = None) -> None:
-        folder, name = posixpath.split(destination)
-        aside = posixpath.join(folder or ".", f".{name[:200]}.{secrets.token_hex(4)}.part")
         size_bytes = source.stat().st_size
+        aside = aside_of(destination)
         argv = ["sh", "-c", RECEIVE, "sh", aside, destination, str(size_bytes)]
         err = Output()
         content = chunks(source, progress)
@@ -129,17 +128,13 @@ class StreamTransport(ABC):
                 out=lambda _: None,
                 err=err.feed,
                 timeout_s=timeout_s,
-                doing=f"sending {name} ({bytes_text(size_bytes)})",
+                doing=sending(destination, size_bytes),
             )
         except BaseException:
             self.remove(aside)
             raise
-        said = err.end()
-        if code != 0 and ("No space left" in said or "quota exceeded" in said):
-            raise no_space(self.address, destination, size_bytes, self.free_bytes(folder or "."))
         if code != 0:
-            reason = last_line(said) or f"fewer than its {size_bytes} bytes arrived; send it again"
-            raise CommandFailed(self.address, f"{destination} could not be written: {reason}", argv=argv, code=code, stderr=said)
+            raise self.unwritten(destination, size_bytes, argv, code, err.end())
 
     def pull(self, source: str, destination: Path, *, timeout_s: float) -> None:
         argv = ["sh", "-c", SEND, "sh", source]
@@ -151,6 +146,13 @@ class StreamTransport(ABC):
             if code != 0:
                 said = err.end()
                 raise CommandFailed(self.address, f"{source} could not be read: {last_line(said) or f'code {code}'}", argv=argv, code=code, stderr=said)
+
+    def unwritten(self, destination: str, size_bytes: int, argv: Sequence[str], code: int, said: str) -> DeviceError:
+        """The error for a file that the device did not take, out of its words."""
+        if "No space left" in said or "quota exceeded" in said:
+            return no_space(self.address, destination, size_bytes, self.free_bytes(posixpath.dirname(destination) or "."))
+        reason = last_line(said) or f"fewer than its {size_bytes} bytes arrived; send it again"
+        return CommandFailed(self.address, f"{destination} could not be written: {reason}", argv=argv, code=code, stderr=said)
 
     def free_bytes(self, folder: str) -> int | None:
         """Bytes that may still be written to a folder of the device; None where it cannot tell."""
@@ -177,6 +179,17 @@ def chunks(source: Path, progress: Callable[[int], None] | None) -> Iterator[byt
                     progress(sent)
     except OSError as exc:
         raise InputError(f"cannot read {source}: {exc.strerror}; check the file and repeat the command") from exc
+
+
+def aside_of(destination: str) -> str:
+    """Where a file is written until it is whole: beside its place, under a name of its own."""
+    folder, name = posixpath.split(destination)
+    return posixpath.join(folder or ".", f".{name[:200]}.{secrets.token_hex(4)}.part")
+
+
+def sending(destination: str, size_bytes: int) -> str:
+    """A push, for a message."""
+    return f"sending {posixpath.basename(destination)} ({bytes_text(size_bytes)})"
 
 
 def words(argv: Sequence[str]) -> str:

@@ -42,6 +42,8 @@ class Faults:
     no_code: bool  # shells end without saying how
     garble: bool  # what programs write has bits turned over
     full: bool  # files cannot be written by sync: no space
+    no_sync: bool  # the service for files is refused
+    lose: bool  # files written by sync lack their last byte, and nothing is said
 
 
 class Stream:
@@ -179,7 +181,7 @@ class Connection:
         kind, *options = name.split(",")
         second = "v2" in options and not self.faults.first_protocol
         serving = {"shell": shell, "exec": shell, "sync": sync}.get(kind)
-        if serving is None or ("v2" in options and not second):
+        if serving is None or ("v2" in options and not second) or (kind == "sync" and self.faults.no_sync):
             self.send(CLSE, 0, stream.remote)
             stream.cut()
             return
@@ -306,27 +308,37 @@ def stat(path: str, *, follow: bool) -> bytes:
 
 
 def receive(stream: Stream, named: str) -> None:
-    """A file from the host; what is wrong is said after its last byte has come."""
+    """A file from the host, or nothing of it; what is wrong is said after its last byte has come."""
     path, _, mode = named.rpartition(",")
     complaint = "couldn't create file: No space left on device" if stream.connection.faults.full else ""
     with contextlib.ExitStack() as undo:
         file: IO[bytes] | None = None
         if not complaint:
             try:
-                file = undo.enter_context(open(path, "wb"))
+                file = undo.enter_context(open(path, "wb", buffering=0))
             except OSError as exc:
                 complaint = f"couldn't create file: {exc.strerror}"
-        while True:
-            word, length = struct.unpack("<4sI", stream.read(8))
-            if word == b"DONE":
-                break
-            data = stream.read(length)
-            if file is not None:
-                file.write(data)
+        try:
+            while (head := struct.unpack("<4sI", stream.read(8)))[0] != b"DONE":
+                data = stream.read(head[1])
+                if file is not None and not complaint:
+                    try:
+                        write_all(file.fileno(), data)
+                    except OSError as exc:
+                        complaint = f"write failed: {exc.strerror}"
+        except EOFError:
+            complaint = "the connection was lost"
+            raise
+        finally:
+            if file is not None and complaint:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
     if complaint:
         stream.write(struct.pack("<4sI", b"FAIL", len(complaint)) + complaint.encode())
     else:
         os.chmod(path, int(mode) & 0o777)
+        if stream.connection.faults.lose:
+            os.truncate(path, max(os.path.getsize(path) - 1, 0))
         stream.write(struct.pack("<4sI", b"OKAY", 0))
 
 
@@ -349,7 +361,7 @@ def main() -> None:
     parser.add_argument("--keys", type=Path)
     parser.add_argument("--drop-after", type=int, default=0)
     parser.add_argument("--delay-s", type=float, default=0)
-    for fault in ("mute", "no-code", "garble", "full", "no-attach"):
+    for fault in ("mute", "no-code", "garble", "full", "no-sync", "lose", "no-attach"):
         parser.add_argument(f"--{fault}", action="store_true")
     asked = vars(parser.parse_args())
     port = asked.pop("port")
