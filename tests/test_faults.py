@@ -11,7 +11,7 @@ import pytest
 
 from edgekit.records import Run, Variant
 from tests.lab.cli import Said, edgekit
-from tests.lab.faults import WAYS, Ill, cut_short, stored
+from tests.lab.faults import WAYS, Ill, cut_short, stored, whole
 from tests.lab.sshd import wait_until
 from tests.lab.tiny import tiny
 
@@ -43,6 +43,9 @@ def partial(run: Run | None, said: str) -> Variant:
     assert len(met.measurement.samples_ns[-1]) > 0
     assert met.measurement.marks[-1].startswith("partial: ")
     assert (met.status, met.measurement.latency is None) in (("failed", True), ("ok", False))
+    shown = {variant["recipe"]: variant for variant in edgekit("runs", "show", "last", "--json").json["variants"]}
+    assert (shown[met.recipe]["latency_ns"] is None) == (met.status == "failed")
+    assert said in shown[met.recipe]["notes"][-len(met.measurement.notes)]
     return met
 
 
@@ -90,6 +93,7 @@ def test_a_device_that_is_rebooted(ill: Ill, deploy: list[object]) -> None:
     goes_on(ill, deploy, cut)
 
 
+@pytest.mark.parametrize("ill", ["adb"], indirect=True)  # over SSH it is a packet that never ends: see test_faults_silent.py
 def test_a_wire_that_garbles(ill: Ill, deploy: list[object]) -> None:
     def garble(_: object) -> None:
         ill.wire.garbles = True
@@ -122,6 +126,8 @@ def test_a_host_that_is_killed(ill: Ill, deploy: list[object]) -> None:
 
     cut = stored()
     assert cut is not None
+    shown = edgekit("runs", "show", "last", "--json").json["variants"]
+    assert [variant["recipe"] for variant in shown if variant["latency_ns"]] == [variant.recipe for variant in whole(cut)]
     wait_until(lambda: not ill.agents(), 20)
     goes_on(ill, deploy, cut)
 

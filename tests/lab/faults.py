@@ -57,7 +57,7 @@ class Ill:
     def measuring(self) -> bool:
         """Whether an agent has told latencies that it measured; one that has made outputs checks a file."""
         for pid in self.agents():
-            with contextlib.suppress(OSError, IndexError):
+            with contextlib.suppress(OSError, ValueError):  # it ends meanwhile
                 io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
                 (folder,) = [word for word in Path(f"/proc/{pid}/cmdline").read_text().split("\0") if word.endswith("/job")]
                 if int(io["wchar"]) > TOLD_BYTES and not Path(folder, "0.npy").exists():
