@@ -106,21 +106,21 @@ def runtime(device: Device, target: Platform, told: Told) -> Finding:
     try:
         runner = runner_for(device, target, told)
     except (InputError, DeviceError) as exc:
-        return Finding("runtime", "fail", str(exc), python_cure(target, told) or "correct its entry in lab.toml, or use another device")
+        return Finding("runtime", "fail", str(exc), python_cure(target) or "correct its entry in lab.toml, or use another device")
     libc = told.identity.get("libc", "unknown C library")
     if runner.name == "python":
+        if told.machine in target.description.held:
+            return libc_finding(f"the Python agent, with a Python that is sent along, {libc}", told, target.description.held[told.machine].minimum_glibc, "")
         version = f"Python {told.python}"
-        if told.python not in target.description.pythons_on(told.machine):
-            return Finding("runtime", "fail", f"{device.python} is {version}", f"{python_cure(target, told)} and name it with `python` in lab.toml")
-        return libc_finding(f"the Python agent, {version}, {libc}", told, target.description.glibc_on(told.machine), target.description.minimum_macos)
+        if told.python not in target.description.pythons:
+            return Finding("runtime", "fail", f"{device.python} is {version}", f"{python_cure(target)} and name it with `python` in lab.toml")
+        return libc_finding(f"the Python agent, {version}, {libc}", told, target.description.minimum_glibc, target.description.minimum_macos)
     if runner.name == "native":
         return libc_finding(f"the native runner, {libc}", told, native_glibc(runner, target, told), "")
     return Finding("runtime", "ok", f"{runner.name}, {libc}")
 
 
-def python_cure(target: Platform, told: Told) -> str:
-    if told.machine in target.description.held:
-        return f"install {target.description.held[told.machine].install_python}, or a 64-bit system"
+def python_cure(target: Platform) -> str:
     pythons = target.description.pythons
     return f"install Python {pythons[0]} to {pythons[-1]} there (`{target.description.install_python}`)" if pythons else ""
 

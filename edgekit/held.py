@@ -1,4 +1,4 @@
-"""A machine and a Python that uv has no wheels for in, the folder of packages that a toolchain holds for it out."""
+"""A machine that uv has no wheels for in, the folder out in which a toolchain holds what is sent there: a Python of its own with all it needs."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from edgekit.toolchains.catalog import toolchain
 
 
 class HeldDescription(BaseModel):
-    """What the Python of a machine is sent that uv has no wheels for: a toolchain holds it, in its folder `site`."""
+    """What such a machine is sent: it lies in the toolchain's folder `site`, and the names here are below that."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     toolchain: str
-    pythons: tuple[str, ...]
-    minimum_glibc: str
-    install_python: str
-    """The system that has such a Python."""
     titles: Mapping[str, str]
     """Format → the runtime for it, as it calls itself."""
     lacks: Mapping[str, str]
     """Format → why there is none for it, and what to do."""
     libraries: str
-    """The folder of shared libraries that the device's loader has to look in."""
+    """The folder of what they link to."""
+    python: str
+    minimum_glibc: str
     keep: tuple[str, ...]
     drop: tuple[str, ...]
 
+    def argv(self, site: str) -> tuple[str, ...]:
+        """How its Python is started on a device where all that lies in `site`."""
+        return ("env", "-u", "LD_PRELOAD", f"LD_LIBRARY_PATH={site}/{self.libraries}", f"{site}/{self.python}")
 
-def held_site(held: HeldDescription, machine: str, python: str) -> Path:
-    """The folder of packages.
+
+def held_site(held: HeldDescription, machine: str) -> Path:
+    """The folder `site`.
 
     Raises:
-        SetupError: there are none for that Python, or the toolchain that holds them is not installed; with the cure.
+        SetupError: the toolchain is not installed, or could not get all; with the cure.
     """
-    if python not in held.pythons:
-        raise SetupError(f"there are no packages for Python {python} for {machine} devices: install {held.install_python}, or a 64-bit system there")
     home = toolchain(held.toolchain)
     if not home.installed:
         size_mb = home.description.size_bytes // 10**6

@@ -20,6 +20,7 @@ from edgekit.conditions import Told
 from edgekit.deliver import Delivery
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
+from edgekit.held import HeldDescription
 from edgekit.runtime import Platform, agent_archive, require, site_packages
 from edgekit.transport import Transport
 
@@ -81,26 +82,35 @@ class Runner(ABC):
 
 @dataclass(frozen=True)
 class PythonRunner(Runner):
-    """`targets/common/agent.py`, run by the device's own Python with a site-packages that is sent along."""
+    """`targets/common/agent.py`, run with a site-packages that is sent along by the device's own Python, or by one that is sent too."""
 
     python: str = "python3"
 
     name = "python"
 
+    @property
+    def held(self) -> HeldDescription | None:
+        """What brings its own Python along."""
+        return self.platform.description.held.get(self.told.machine)
+
+    @property
+    def build(self) -> str:
+        return f"{super().build} with its own Python" if self.held else super().build
+
     def require(self) -> None:
         require(self.platform, self.told.machine, self.told.python or "")
 
     def needs(self, form: str) -> Sequence[Need]:
-        assert self.told.python is not None  # runner_for has looked
-        site = site_packages(self.platform, form, self.told.machine, self.told.python)
+        python = self.told.python or ""  # runner_for has looked whether one is needed
+        site = site_packages(self.platform, form, self.told.machine, python)
         title = self.platform.description.title_on(self.told.machine, form)
-        return (Need(site, f"{title} and numpy for Python {self.told.python}", True), Need(agent_archive(self.platform), "the agent", False))
+        words = f"{title} and numpy with a Python of their own" if self.held else f"{title} and numpy for Python {python}"
+        return (Need(site, words, True), Need(agent_archive(self.platform), "the agent", False))
 
     def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
         site, agent = there
-        held = self.platform.description.held.get(self.told.machine)
-        libraries = ("env", f"LD_LIBRARY_PATH={site}/{held.libraries}") if held else ()
-        return Agent(transport, (*libraries, self.python, "-I", "-S", agent, folder), lambda job: json.dumps({**job, "site": site}).encode(), folder)
+        python = self.held.argv(site) if self.held else (self.python,)
+        return Agent(transport, (*python, "-I", "-S", agent, folder), lambda job: json.dumps({**job, "site": site}).encode(), folder)
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,7 @@ def runner_for(device: Device, target: Platform, told: Told, asked: str | None =
     if name == "python":
         if told.android:
             raise InputError("there is no Python on Android: use --runner native")
-        if told.python is None:
+        if told.python is None and told.machine not in target.description.held:
             raise DeviceError(device.address, f"there is no {device.python}, which the Python agent needs: install it (`{target.description.install_python}`)")
         return PythonRunner(target, told, device.python)
     if name == "benchmark_model":

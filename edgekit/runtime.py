@@ -91,7 +91,7 @@ class PlatformDescription(Record):
     """By format: what the device's Python runs."""
     numpy: NumpyDescription | None = None
     held: Mapping[str, HeldDescription] = {}
-    """By `machine` of the device, instead of `runtimes` and `numpy`."""
+    """By `machine` of the device, instead of `runtimes`, `numpy` and a Python that is there."""
     native: Mapping[str, NativeDescription] = {}
     """By format: what the native runner runs."""
     zig: Mapping[str, str] = {}
@@ -108,14 +108,6 @@ class PlatformDescription(Record):
     def all_machines(self) -> tuple[str, ...]:
         """The machines of the devices that files can be run on, by whatever runner."""
         return tuple(sorted({*self.machines, *self.zig, *self.held}))
-
-    def pythons_on(self, machine: str) -> tuple[str, ...]:
-        """The same for one machine."""
-        return self.held[machine].pythons if machine in self.held else self.pythons
-
-    def glibc_on(self, machine: str) -> str:
-        """The oldest glibc that the Python agent's packages run on there; "" where they need none."""
-        return self.held[machine].minimum_glibc if machine in self.held else self.minimum_glibc
 
     def title_on(self, machine: str, form: str) -> str:
         """What the Python agent runs a format with there."""
@@ -189,7 +181,7 @@ def site_packages(target: Platform, form: str, machine: str, python: str) -> Pat
             (network, disk).
     """
     if machine in target.description.held:
-        return held_packages(target.description, form, machine, python)
+        return held_packages(target.description, form, machine)
     requirements, globs = contents(target.description, form, machine, python)
     key = json.dumps([machine, python, requirements, globs, target.description.machines[machine]])
     digest = hashlib.sha256(key.encode()).hexdigest()
@@ -202,29 +194,29 @@ def site_packages(target: Platform, form: str, machine: str, python: str) -> Pat
 
 
 def require(target: Platform, machine: str, python: str) -> None:
-    """Refuse at once a device whose Python no format runs on.
+    """Refuse at once a device on which the Python agent runs no format.
 
     Raises:
         SetupError: as for `site_packages`, except what only fetching shows.
     """
     if machine in target.description.held:
-        held_site(target.description.held[machine], machine, python)
+        held_site(target.description.held[machine], machine)
     else:
         contents(target.description, next(iter(target.description.runtimes)), machine, python)
 
 
-def held_packages(description: PlatformDescription, form: str, machine: str, python: str) -> Path:
+def held_packages(description: PlatformDescription, form: str, machine: str) -> Path:
     """`site_packages` for a machine that uv has no wheels for."""
     held = description.held[machine]
     if form not in held.titles:
         have = ", ".join(held.titles)
         raise InputError(description.lacking(machine, form) or f"there is no runtime for {form} on a {machine} device: convert to one of {have}")
-    site = held_site(held, machine, python)
+    site = held_site(held, machine)
     key = json.dumps([(path.relative_to(site).as_posix(), sha256_file(path)) for path in kept(site, held.keep, held.drop)])
-    final = cache_dir() / "runtimes" / f"{form}-{machine}-python{python}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.tar.gz"
+    final = cache_dir() / "runtimes" / f"{form}-{machine}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.tar.gz"
     if not final.exists():
         with written_aside(final) as aside, aside.open("wb") as file:
-            pack(site, (held.keep, held.drop), file)
+            pack(site, (held.keep, held.drop), file, programs={held.python})
     return final
 
 

@@ -9,18 +9,17 @@ from pathlib import Path
 from edgekit.files import disk_errors
 from edgekit.lab.root import HIDDEN
 
-VERSIONS = {"bookworm": 12, "trixie": 13}
 PI_PORT = 2222  # inside; one below 1024 would need rights that the service has not
 
 
-def pi_files(folder: Path, layer: Path, suite: str, public_key: str, private_host_key: bytes, environment: Mapping[str, str]) -> None:
-    """What is the board's own on top of Debian's `layer`: its user `pi` with an empty home, its host key, and who may log in."""
+def pi_files(folder: Path, public_key: str, private_host_key: bytes, environment: Mapping[str, str]) -> None:
+    """What is the board's own: its user `pi` with an empty home, its host key, and who may log in."""
     set_env = " ".join(f"{name}={value}" for name, value in environment.items())
     texts = {
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nsshd:x:100:65534::/run/sshd:/usr/sbin/nologin\npi:x:1000:1000::/home/pi:/bin/sh\n",
         "etc/group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\npi:x:1000:\n",
         "etc/shadow": "root:*:19000:0:99999:7:::\npi:*:19000:0:99999:7:::\n",
-        "etc/os-release": f'PRETTY_NAME="Debian GNU/Linux {VERSIONS[suite]} ({suite})"\nNAME="Debian GNU/Linux"\nVERSION_ID="{VERSIONS[suite]}"\nID=debian\n',
+        "etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\nVERSION_ID="13"\nID=debian\n',
         "etc/ssh/authorized_keys": public_key + "\n",
         "etc/ssh/sshd_config": SSHD_CONFIG.format(port=PI_PORT, environment=set_env),
         "usr/bin/vcgencmd": ANSWER,
@@ -29,8 +28,7 @@ def pi_files(folder: Path, layer: Path, suite: str, public_key: str, private_hos
     write(folder / "etc/ssh/host_key", private_host_key, 0o600)
     (folder / "usr/bin/vcgencmd").chmod(0o755)
     for name in ("bin", "lib", "sbin"):
-        if not (layer / name).exists():  # before trixie packages have files there, and only an installation moves them
-            (folder / name).symlink_to(f"usr/{name}")
+        (folder / name).symlink_to(f"usr/{name}")
     for name, mode in (("root", 0o700), ("run/sshd", 0o755), ("run/answers", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777), ("home/pi", 0o700)):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(mode)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgekit.errors import SetupError
 from edgekit.files import written_aside
-from edgekit.lab.packages import SUITE, Progress, digest, locked, unpacked
+from edgekit.lab.packages import Progress, digest, locked, unpacked
 from edgekit.places import cache_dir
 
 QEMU = ("qemu-user",)
@@ -16,8 +16,6 @@ EMULATES = {"arm64": "aarch64", "armhf": "arm"}
 """Debian's name of an architecture → qemu's: two of some sixty that it emulates."""
 QEMU_PATHS = ("usr/bin/qemu-{}", "usr/libexec/qemu-binfmt/{}-binfmt-P", "usr/share/qemu/binfmt.d/qemu-{}.conf")
 QEMU_FILES = tuple(path.format(name) for name in EMULATES.values() for path in QEMU_PATHS)
-PI_SUITES = {"arm64": SUITE, "armhf": "bookworm"}
-"""The release of Debian that a board has; 32-bit ones that of the last Python that there is a runtime for."""
 PI = (
     *("openssh-server", "python3-minimal", "libpython3-stdlib", "libgomp1", "libstdc++6", "procps", "coreutils", "dash", "diffutils"),
     *("findutils", "grep", "gzip", "hostname", "mawk", "sed", "tar", "util-linux"),
@@ -54,7 +52,7 @@ def pi_layer(architecture: str, say: Progress) -> Path:
     Raises:
         SetupError: the packages cannot be fetched or unpacked.
     """
-    return unpacked(PI, architecture, without=WITHOUT, suite=PI_SUITES[architecture], say=say)
+    return unpacked(PI, architecture, without=WITHOUT, say=say)
 
 
 def phone_layer(say: Progress) -> Path:

@@ -25,7 +25,7 @@ from edgekit.lab.host import binfmt_line, require_host
 from edgekit.lab.keys import key_pair
 from edgekit.lab.own import PI_PORT, give, phone_files, pi_files
 from edgekit.lab.packages import Package, Progress, locked, resolve, silent
-from edgekit.lab.root import HIDDEN, LOADER, PHONE, PI, PI_SUITES, QEMU, WITHOUT, phone_layer, pi_layer, qemu_folder
+from edgekit.lab.root import HIDDEN, LOADER, PHONE, PI, QEMU, WITHOUT, phone_layer, pi_layer, qemu_folder
 from edgekit.places import data_dir
 from edgekit.transport.adb_devices import Server, adb, adb_path, attached
 
@@ -75,7 +75,7 @@ def to_fetch(kinds: Mapping[str, str], say: Progress = silent) -> tuple[Package,
     wanted = resolve(QEMU, "amd64", say=say)
     if "pi" in kinds:
         architecture = answers.check(kinds["pi"], "pi").architecture
-        wanted += resolve(PI, architecture, without=WITHOUT, suite=PI_SUITES[architecture], say=say)
+        wanted += resolve(PI, architecture, without=WITHOUT, say=say)
     if "android" in kinds:
         wanted += (*resolve(PHONE, "arm64", say=say), *resolve(("patchelf",), "amd64", say=say))
     return tuple({package.file: package for package in wanted if not package.fetched}.values())
@@ -141,7 +141,7 @@ def start(folder: Path, kind: str, told: answers.Answers, say: Progress, writabl
     with disk_errors(place):
         place.mkdir(parents=True, mode=0o755, exist_ok=True)
         answers.write(told, place)
-        boot = pi_boot(place, folder, layer, told, port) if kind == "pi" else phone_boot(place, told)
+        boot = pi_boot(place, folder, told, port) if kind == "pi" else phone_boot(place, told)
         boot |= {"hostname": KINDS[kind], "layers": [str(place / "own"), str(layer)], "outer_port": port, "writable_mb": writable_mb}
         write_text(place / "boot.json", json.dumps({**boot, "binfmt": binfmt_line(qemu, told.architecture)}, indent=1))
         say(f"{KINDS[kind]}: starting", None)
@@ -163,12 +163,12 @@ def launch(place: Path) -> int:
         os.close(log)
 
 
-def pi_boot(place: Path, folder: Path, layer: Path, told: answers.Answers, port: int) -> dict[str, object]:
+def pi_boot(place: Path, folder: Path, told: answers.Answers, port: int) -> dict[str, object]:
     """The board's own files, the SSH configuration that leads to it, and how its sshd is started."""
     host_private, host_public = key_pair()
     user_private, user_public = key_pair()
     environment = {"QEMU_CPU": told.cpu}
-    pi_files(place / "own", layer, PI_SUITES[told.architecture], user_public, host_private, environment)
+    pi_files(place / "own", user_public, host_private, environment)
     (folder / "user_key").write_bytes(user_private)
     (folder / "user_key").chmod(0o600)
     write_text(folder / "known_hosts", f"{SSH_ALIAS} {host_public}\n")
