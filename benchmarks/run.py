@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark on MobileNetV2 and the depthwise digits network; about ten minutes on two quiet cores."""
+"""`make bench`: every benchmark on MobileNetV2 and the depthwise digits network; about twelve minutes on two quiet cores."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def main() -> None:
             ["startup.py", mobilenet],
             ["convert_overhead.py", mobilenet, "10"],
             ["agent_overhead.py", mobilenet, "20"],
+            ["native_overhead.py", mobilenet],
+            ["push.py"],
             ["deploy_again.py", network, data],
         ):
             subprocess.run([sys.executable, HERE / argv[0], *argv[1:]], check=True)

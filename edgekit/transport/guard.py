@@ -22,25 +22,24 @@ NOISE_LIMIT_BYTES = 1 << 16
 LINE_BYTES = 4000  # the first of adb's shell protocols reads lines by a terminal, which takes 4095
 READY = b"\nedgekit-ready "
 
-# A path comes with its odd bytes as `\0ooo`; the point keeps a newline at its end.
+# A path comes with its odd bytes as `\0ooo`; the point keeps a newline at its end. The others cost no process: a file waits for them.
 GUARD = r"""umask 077; trap "" HUP INT TERM PIPE
 end() { kill -s KILL -- "-$1" || kill -s KILL "$1"; }
-alive=
-printf "\nedgekit-ready %s\n" "$$"
-told() { if "$@"; then echo "yes $what"; else echo "no $what"; fi; }
+plain() { case $1 in *\\*) it=$(printf "%b." "$1"); it=${it%.} ;; *) it=$1 ;; esac; }
 begun() { [ ! -d "$2" ] && true >"$1"; }
 settled() { chmod 600 "$1"; [ "$(wc -c <"$1")" -eq "$3" ] && mv -f -- "$1" "$2"; }
+told() { if "$@"; then echo "yes $what"; else echo "no $what"; fi; }
+alive=
+printf "\nedgekit-ready %s\n" "$$"
 while read -r word what from to size; do
   case $word in
     start) alive="$alive $what" ;;
     done) kept=; for id in $alive; do [ "$id" = "$what" ] || kept="$kept $id"; done; alive=$kept ;;
     kill) end "$what"; echo "killed $what" ;;
     ask) echo "here $what" ;;
-    expect) what=$(printf "%b." "$what"); set -- "$@" "${what%.}" ;;
-    remove) what=$(printf "%b." "$what"); rm -f -- "${what%.}" ;;
-    begin | settle)
-      from=$(printf "%b." "$from") to=$(printf "%b." "$to")
-      case $word in begin) told begun "${from%.}" "${to%.}" ;; *) told settled "${from%.}" "${to%.}" "$size" ;; esac ;;
+    expect) plain "$what"; set -- "$@" "$it" ;;
+    remove) plain "$what"; rm -f -- "$it" ;;
+    begin | settle) plain "$from"; from=$it; plain "$to"; case $word in begin) told begun "$from" "$it" ;; *) told settled "$from" "$it" "$size" ;; esac ;;
   esac
 done 2>/dev/null
 for id in $alive; do end "$id"; done 2>/dev/null
