@@ -140,7 +140,7 @@ def apt(architecture: str, suite: str, without: Sequence[str]) -> Iterator[Calla
     """apt-get with a state of its own: words in, stdout out; one at a time."""
     source = source_line(suite)
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise SetupError("apt-get and dpkg-deb are missing: the virtual lab needs a Debian host")
+        raise SetupError("apt-get and dpkg-deb are missing: fetching Debian's packages needs a Debian host")
     folder = state_folder(architecture, suite)
     with disk_errors(folder):
         for part in ("lists/partial", "archives/partial", "nothing/partial"):
