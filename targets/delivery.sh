@@ -141,9 +141,25 @@ unpack() {
   tree "$1"
 }
 
-# A fresh folder for one job. $1 `alone`: whoever asks holds the device, so what other jobs left is nobody's.
+# End the processes that were told to write to folder $1; the shells' read leaves out what separates the arguments.
+end_users() {
+  for process in /proc/[0-9]*; do
+    arguments=
+    IFS= read -r arguments <"$process/cmdline"
+    case $arguments in *"$1"*) kill -s KILL "${process##*/}" ;; esac
+  done 2>/dev/null
+}
+
+# A fresh folder for one job. $1 `alone`: whoever asks holds the device, so what other jobs left is nobody's, and an agent that still runs
+# there is one that a silent network left behind.
 workdir() {
-  [ "${1-}" != alone ] || rm -rf "$root"/jobs/*
+  if [ "${1-}" = alone ]; then
+    for left in "$root"/jobs/*; do
+      [ -d "$left" ] || continue
+      end_users "$left/"
+      rm -rf "$left"
+    done
+  fi
   try mkdir "$root/jobs/$token"
   say path "$root/jobs/$token"
 }

@@ -7,8 +7,10 @@ import io
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -271,6 +273,20 @@ def test_what_cut_off_runs_left_is_removed_in_the_end(device: Transport, root: P
     Delivery.open(device)
     assert not old.exists()
     assert new.exists()
+
+
+def test_who_holds_the_device_ends_what_a_silent_network_left_running(device: Transport, root: Path) -> None:
+    left = Delivery.open(device).workdir()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", f"{left}/job"]) as agent, subprocess.Popen(["sleep", "600"]) as other:
+        try:
+            Delivery.open(device).workdir(alone=True)
+
+            assert agent.wait(10) == -signal.SIGKILL
+            assert other.poll() is None
+            assert not Path(left).exists()
+        finally:
+            agent.kill()
+            other.kill()
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "nul\0", "two\nlines", "tab\t"])
