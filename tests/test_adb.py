@@ -369,6 +369,23 @@ def test_a_slow_push_tells_how_far_it_is_and_can_be_interrupted(server: AdbServe
         wait_until(lambda: list(folder.iterdir()) == [])
 
 
+@pytest.mark.slow
+def test_a_device_that_freezes_in_a_push_is_a_timeout(server: AdbServer, tmp_path: Path) -> None:
+    source, folder = zeros(tmp_path / "source", HUGE), tmp_path / "folder"
+    folder.mkdir()
+    with faulty(server) as phone, opened(phone) as device:
+        assert phone.process is not None
+        pid, started = phone.process.pid, time.monotonic()
+        try:
+            with once_come(folder, 10_000_000, lambda: os.kill(pid, signal.SIGSTOP)):
+                with pytest.raises(DeviceTimeout, match=r"not done within 3 s while sending there \(200\.0 MB\)"):
+                    device.push(source, f"{folder}/there", timeout_s=3, progress=lambda sent: None)
+            assert time.monotonic() - started < 10
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: list(folder.iterdir()) == [])
+
+
 @pytest.mark.parametrize("fault", ["--no-sync", "--lose", "--full"])
 def test_a_device_whose_service_for_files_fails(server: AdbServer, tmp_path: Path, fault: str) -> None:
     source, folder = tmp_path / "source", tmp_path / "folder"

@@ -45,7 +45,7 @@ def push(device: AdbConnection, source: Path, destination: str, *, timeout_s: fl
         with device.told(argv, doing, timeout_s):
             if not device.guard.begin(aside, destination, left_s()):
                 return False
-            complaint = send(device, source, aside, deadline, looking(device, aside, progress) if progress else None)
+            complaint = send(device, source, aside, deadline, looking(device, aside, deadline, progress) if progress else None)
             if complaint:
                 device.alive(doing, wait_s=LOST_S)
             if "No space left" in complaint:
@@ -78,16 +78,16 @@ def send(device: AdbConnection, source: Path, destination: str, deadline: float,
     return "" if code == 0 else (lines or [f"adb push ended with code {code}"])[0]
 
 
-def looking(device: AdbConnection, path: str, progress: Callable[[int], None]) -> Callable[[], None]:
-    """What tells now and then how many bytes of a file have come."""
+def looking(device: AdbConnection, path: str, deadline: float, progress: Callable[[int], None]) -> Callable[[], None]:
+    """What tells now and then how many bytes of a file have come. It waits as long as the push may take: behind it, where the line is slow."""
     due = time.monotonic() + LOOK_S
 
     def look() -> None:
         nonlocal due
         if time.monotonic() < due:
             return
-        with contextlib.suppress(DeviceTimeout):  # the line is full: the next look may do better
-            told = device.run(["stat", "-c", "%s", path], timeout_s=LOOK_S, check=False)
+        with contextlib.suppress(DeviceTimeout):  # the push is told so too
+            told = device.run(["stat", "-c", "%s", path], timeout_s=max(deadline - time.monotonic(), 0.001), check=False)
             if told.code == 0 and told.stdout.strip().isdigit():
                 progress(int(told.stdout))
         due = time.monotonic() + LOOK_S
