@@ -74,6 +74,8 @@ class LatencyResult(Record):
     warm_up: WarmUp | None = None
     every: int | None = None
     recorded: int | None = None
+    total_ns: int | None = None
+    """Of all samples: what was changed on the way shows."""
     clock: tuple[tuple[int, int, int], ...] = ()
     """[elapsed_ms, cpu, kHz]"""
     summary: Summary | None = None
@@ -188,8 +190,8 @@ class Agent:
             words = error.get("message") if isinstance(error, dict) else None
             raise AgentError(self.transport.address, str(words or "the agent refused without a word: repeat the command"), argv=self.argv)
         recorded = result.get("recorded")
-        if recorded is not None and recorded != len(told.samples_ns):
-            message = f"{len(told.samples_ns)} of the {recorded} latencies that it measured arrived whole: check the cable, and repeat the command"
+        if recorded is not None and (recorded, result.get("total_ns")) != (len(told.samples_ns), sum(told.samples_ns)):
+            message = f"the {recorded} latencies that it measured did not arrive as they were sent: check the cable, and repeat the command"
             raise AgentError(self.transport.address, message, argv=self.argv)
 
     def pull(self, name: str, destination: Path) -> Path:

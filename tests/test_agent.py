@@ -19,10 +19,13 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgekit.agent import Agent
+from edgekit.errors import AgentError
 from edgekit.places import shipped
 from edgekit.runtime import agent_archive, platform, site_packages
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, run
+from edgekit.transport import connect
 from tests.lab.tiny import Tiny, tiny
 
 LINUX = platform()
@@ -107,6 +110,7 @@ def test_all_samples_run_and_the_timed_runs_are_kept_raw(form: str, model: Tiny,
     result = do(job(model, model.onnx if form == "onnx" else tflite, sites[form]), tmp_path / "job")
 
     assert len(result["samples_ns"]) == result["recorded"] >= 50
+    assert sum(result["samples_ns"]) == result["total_ns"]
     assert min(result["samples_ns"]) > 0
     assert result["load_ns"] > 0
     assert result["first_ns"] >= min(result["samples_ns"])
@@ -232,6 +236,23 @@ def test_a_job_finds_nothing_of_the_one_before(model: Tiny, sites: dict[str, str
     assert list((tmp_path / "job").iterdir()) == []
 
 
+LYING = """
+import json, sys
+name = json.load(sys.stdin)["job"]
+print(json.dumps({"samples_ns": [1000, 2000, int(sys.argv[1])]}))
+print(json.dumps({"result": {"job": name, "recorded": 3, "total_ns": 6000}}))
+"""
+
+
+def test_a_digit_that_was_turned_over_on_the_way_is_found(tmp_path: Path) -> None:
+    with connect("local:") as transport:
+        told = [Agent(transport, (sys.executable, "-c", LYING, third), lambda job: json.dumps(job).encode(), str(tmp_path)) for third in ("3000", "3001")]
+
+        assert told[0].run({}, deadline_s=60, progress=lambda *_: None).samples_ns == [1000, 2000, 3000]
+        with pytest.raises(AgentError, match="the 3 latencies that it measured did not arrive as they were sent"):
+            told[1].run({}, deadline_s=60, progress=lambda *_: None)
+
+
 @pytest.fixture
 def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The agent's own functions."""
@@ -261,13 +282,14 @@ def test_slow_models_run_often_enough_and_fast_ones_long_enough(agent: Any) -> N
     ticks = agent.clock.Clock()
     short = {**SHORT, "min_s": 0.2, "max_samples": 1000}
 
-    recorded = agent.timed(lambda: time.sleep(0.002), 2_000_000, 1, {**SHORT, "min_s": 0.0}, ticks, lambda text, samples_ns: told.extend(samples_ns))
+    recorded, total_ns = agent.timed(lambda: time.sleep(0.002), 2_000_000, 1, {**SHORT, "min_s": 0.0}, ticks, lambda text, samples_ns: told.extend(samples_ns))
 
     assert recorded == len(told) >= 50
+    assert total_ns == sum(told)
     assert np.median(told) >= 2_000_000
     assert agent.spacing(1000, short) == 200
 
     calls: list[int] = []
-    recorded = agent.timed(lambda: calls.append(1), 1000, 200, short, ticks, lambda **_: None)
+    recorded, _ = agent.timed(lambda: calls.append(1), 1000, 200, short, ticks, lambda **_: None)
 
     assert len(calls) == 200 * recorded

@@ -147,8 +147,8 @@ def test_lines_that_are_cut(ill: Ill, tmp_path: Path, monkeypatch: pytest.Monkey
     (variant,) = newest().variants
     assert variant.error is not None
     assert variant.measurement is None
-    assert variant.error.startswith(f"{ill.address}: 0 of the ")
-    assert variant.error.endswith(" latencies that it measured arrived whole: check the cable, and repeat the command")
+    assert variant.error.startswith(f"{ill.address}: the ")
+    assert variant.error.endswith(" latencies that it measured did not arrive as they were sent: check the cable, and repeat the command")
 
 
 def test_a_clock_that_jumps(tmp_path: Path) -> None:

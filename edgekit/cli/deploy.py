@@ -12,6 +12,7 @@ from edgekit.cli.measuring import measuring_options, protocol_from, settings_fro
 from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from, target_option
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.device import resolve
+from edgekit.errors import DeviceError
 from edgekit.model import recognise
 from edgekit.records import Run
 from edgekit.units import bytes_text
@@ -46,7 +47,8 @@ def command(
     """Convert MODEL, verify it, measure it on a device, and choose what to ship.
 
     Without --recipe: fp32, fp16 and w8, and w8a8 where --data is given. The run is kept: see `edgekit runs`; one that was cut off
-    goes on with what is missing when the command is repeated. Ends with 0 if there is a variant to ship, whatever became of the others.
+    goes on with what is missing when the command is repeated. Ends with 0 if there is a variant to ship, whatever became of the others,
+    unless the device was lost on the way.
     """
     length, settings = protocol_from(protocol, sustained), settings_from(options)
     device = resolve(target)
@@ -83,7 +85,7 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
         err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device{waited}; {bytes_text(done.pushed_bytes)} sent to it", style="dim")
         if not done.whole:
             err.print("the device was lost on the way: repeat the command, and it goes on with what is missing", style="yellow")
-    return exit_code(done.run)
+    return exit_code(done.run) if done.whole else DeviceError.exit_code
 
 
 def exit_code(run: Run) -> int:

@@ -127,7 +127,7 @@ def latency(job: Json, folder: str, tell: Tell) -> Json:
     result["every"] = spacing(result["warm_up"]["median_ns"], job["protocol"])
     tell(partial=result)
     ticks = clock.Clock()
-    result["recorded"] = timed(runtime.invoke, result["warm_up"]["median_ns"], result["every"], job["protocol"], ticks, tell)
+    result["recorded"], result["total_ns"] = timed(runtime.invoke, result["warm_up"]["median_ns"], result["every"], job["protocol"], ticks, tell)
     result["clock"] = ticks.samples
     return result
 
@@ -154,15 +154,15 @@ def spacing(expected_ns: int, protocol: Json) -> int:
     return max(1, round(protocol["min_s"] * 1e9 / max(expected_ns, 1) / protocol["max_samples"]))
 
 
-def timed(invoke: Callable[[], Any], expected_ns: int, every: int, protocol: Json, ticks: clock.Clock, tell: Tell) -> int:
-    """Time single runs on fixed inputs and tell them as they come; returns how many.
+def timed(invoke: Callable[[], Any], expected_ns: int, every: int, protocol: Json, ticks: clock.Clock, tell: Tell) -> tuple[int, int]:
+    """Time single runs on fixed inputs and tell them as they come; returns how many, and their sum in ns.
 
     The timed region is the bare call: `Interpreter.invoke()`, or `InferenceSession.run(names, feed)` with what it allocates for its
     outputs. Inputs were set before; outputs are not fetched.
     """
     block = min(4096, max(1, FLUSH_NS // (max(expected_ns, 1) * every)))
     buffer, now = [0] * block, time.perf_counter_ns
-    recorded, started = 0, now()
+    recorded, total_ns, started = 0, 0, now()
     while True:
         for i in range(block):
             for _ in range(every - 1):
@@ -171,11 +171,12 @@ def timed(invoke: Callable[[], Any], expected_ns: int, every: int, protocol: Jso
             invoke()
             buffer[i] = now() - start
         recorded += block
+        total_ns += sum(buffer)
         ticks.read()
         took_s = (now() - started) / 1e9
         tell(text=f"measuring: {recorded * every} runs in {took_s:.0f} s", samples_ns=buffer)
         if recorded >= protocol["min_runs"] and took_s >= protocol["min_s"]:
-            return recorded
+            return recorded, total_ns
 
 
 MODES = {"check": check, "latency": latency}

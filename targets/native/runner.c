@@ -105,6 +105,7 @@ static struct {
     char *delegation;
     struct warm_up warm_up;
     size_t every, recorded; /* recorded: 0 before there are any */
+    int64_t total_ns;       /* their sum */
 } told;
 
 static void put_latency(FILE *json) {
@@ -117,7 +118,7 @@ static void put_latency(FILE *json) {
     fprintf(json, ", \"warm_up\": {\"median_ns\": %" PRId64 ", \"seconds\": %.6f, \"steady\": %s}, \"every\": %zu", told.warm_up.median_ns,
             told.warm_up.seconds, told.warm_up.steady ? "true" : "false", told.every);
     if (!told.recorded) return;
-    fprintf(json, ", \"recorded\": %zu, \"clock\": ", told.recorded);
+    fprintf(json, ", \"recorded\": %zu, \"total_ns\": %" PRId64 ", \"clock\": ", told.recorded, told.total_ns);
     put_clock(json);
 }
 
@@ -155,7 +156,7 @@ static _Noreturn void latency(void) {
     told.every = spacing(told.warm_up.median_ns, &job);
     tell("partial", result_text(put_latency));
     start_clock();
-    told.recorded = timed(runtime->invoke, told.warm_up.median_ns, told.every, &job);
+    told.recorded = timed(runtime->invoke, told.warm_up.median_ns, told.every, &job, &told.total_ns);
     finish(result_text(put_latency));
 }
 

@@ -128,7 +128,7 @@ struct warm_up {
 int64_t now_ns(void);
 struct warm_up warm_up(void (*invoke)(void), const struct job *job);
 size_t spacing(int64_t expected_ns, const struct job *job);
-size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const struct job *job);
+size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const struct job *job, int64_t *total_ns);
 
 /* process.c */
 void hold_memory(void);

@@ -67,8 +67,8 @@ size_t spacing(int64_t expected_ns, const struct job *job) {
     return wanted < 1 ? 1 : (size_t)wanted;
 }
 
-/* Time single runs on fixed inputs and tell them as they come; returns how many. */
-size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const struct job *job) {
+/* Time single runs on fixed inputs and tell them as they come; returns how many, and their sum. */
+size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const struct job *job, int64_t *total_ns) {
     int64_t block = FLUSH_NS / ((expected_ns < 1 ? 1 : expected_ns) * (int64_t)every);
     block = block < 1 ? 1 : block > MAX_BLOCK ? MAX_BLOCK : block;
     static int64_t buffer[MAX_BLOCK];
@@ -80,6 +80,7 @@ size_t timed(void (*invoke)(void), int64_t expected_ns, size_t every, const stru
             invoke();
             buffer[i] = now_ns() - start;
         }
+        for (int64_t i = 0; i < block; i++) *total_ns += buffer[i];
         recorded += (size_t)block;
         read_clock();
         double took_s = (double)(now_ns() - started) / 1e9;
