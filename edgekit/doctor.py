@@ -16,7 +16,7 @@ from edgekit.errors import DeviceError, InputError
 from edgekit.facts import cgroup, loadavg, proc_stat, vcgencmd
 from edgekit.facts.cpufreq import drivers, frequencies_khz, governors, throttle_counts
 from edgekit.lock import Holder, lock
-from edgekit.native import minimum_glibc
+from edgekit.native import minimum_glibc, numbers
 from edgekit.runners import Runner, runner_for
 from edgekit.runtime import Platform, platform_of
 from edgekit.transport import Transport
@@ -139,10 +139,6 @@ def libc_finding(words: str, told: Told, glibc: str, macos: str) -> Finding:
     if macos and numbers(system.removeprefix("macOS ").partition(" ")[0]) < numbers(macos):
         return Finding("runtime", "fail", f"{words}, {system or 'no macOS'}", f"install macOS {macos} or later: the runtimes need it")
     return Finding("runtime", "ok", words)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def folder(told: Told) -> Finding:

@@ -56,6 +56,24 @@ def minimum_glibc(target: Platform, form: str, machine: str) -> str | None:
     return None if target.description.own_libc else target.description.native[form].glibc[machine]
 
 
+def refuse_older_libc(target: Platform, form: str, machine: str, libc: str) -> None:
+    """`libc` is what the device tells, such as `glibc 2.31`.
+
+    Raises:
+        SetupError: the library for that format does not run on it.
+    """
+    least = minimum_glibc(target, form, machine) if form in target.description.native else None
+    name, _, version = libc.partition(" ")
+    if least and (name != "glibc" or numbers(version) < numbers(least)):
+        found = libc or "another C library"
+        raise SetupError(f"{TITLES[form]} for {machine} needs glibc {least} on the device, and it has {found}: install a newer system there, such as Debian 12")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """`2.34` → (2, 34)"""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
 def argv(bundle: str, workdir: str) -> list[str]:
     """How a job is started on a device; both are folders there."""
     return ["sh", f"{bundle}/run", workdir]

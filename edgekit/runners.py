@@ -120,6 +120,7 @@ class NativeRunner(Runner):
     name = "native"
 
     def needs(self, form: str) -> Sequence[Need]:
+        native.refuse_older_libc(self.platform, form, self.told.machine, self.told.identity.get("libc", ""))
         archive = native.bundle(self.platform, form, self.told.machine)
         return (Need(archive, f"the native runner with {native.TITLES[form]}", True),)
 

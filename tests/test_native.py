@@ -145,3 +145,12 @@ def test_an_arm_phone_gets_the_same_outputs_by_the_loader_that_it_is_sent(form: 
 
     assert "error" not in json.loads(done.stdout.splitlines()[-1])["result"]
     np.testing.assert_allclose(np.load(tmp_path / "job/0.npy"), np.load(model.reference / "0.npy"), atol=1e-5)
+
+
+def test_a_device_with_an_older_c_library_is_refused_before_anything_is_made() -> None:
+    native.refuse_older_libc(LINUX, "tflite", "aarch64", "glibc 2.36")
+    native.refuse_older_libc(LINUX, "tflite", "x86_64", "glibc 2.31")
+    native.refuse_older_libc(ANDROID, "tflite", "aarch64", "")
+    for libc in ("glibc 2.31", "musl 1.2.5", ""):
+        with pytest.raises(SetupError, match=r"LiteRT for aarch64 needs glibc 2\.34 on the device, and it has .*: install a newer system there"):
+            native.refuse_older_libc(LINUX, "tflite", "aarch64", libc)
