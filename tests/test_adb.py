@@ -326,6 +326,14 @@ def test_a_connection_lost_in_a_push_leaves_no_file(phone: Device, device: AdbTr
     wait_until(lambda: list(folder.iterdir()) == [])
 
 
+def test_a_connection_lost_after_the_last_byte_leaves_no_file(phone: Device, device: AdbTransport, tmp_path: Path) -> None:
+    source, folder = zeros(tmp_path / "source", LARGE), tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(Unreachable, match="the connection was lost while sending there"):
+        device.push(source, f"{folder}/there", timeout_s=60, progress=lambda sent: phone.drop() if sent == LARGE else None)
+    wait_until(lambda: list(folder.iterdir()) == [])
+
+
 def test_a_connection_lost_in_the_push_of_a_small_file_leaves_no_file(phone: Device, device: AdbTransport, tmp_path: Path) -> None:
     source, folder = zeros(tmp_path / "source", SMALL), tmp_path / "the\nre"
     folder.mkdir()

@@ -59,9 +59,15 @@ def test_a_file_is_begun_and_settled_for_its_owner_alone(guard: Guard, folder: P
 def test_what_cannot_be_written_is_not_begun_and_the_guard_goes_on(guard: Guard, folder: Path) -> None:
     assert not guard.begin(str(folder / "absent/.aside"), str(folder / "absent/place"), WAIT_S)
     assert not guard.begin(str(folder / ".aside"), str(folder), WAIT_S)  # the place is a folder
-    assert not guard.begin("/" + "x" * 5000, "place", WAIT_S)  # longer than a terminal's line
     assert list(folder.iterdir()) == []
     guard.answer("ask 1", WAIT_S, "here 1")
+
+
+def test_names_longer_than_a_terminals_line_are_not_said(guard: Guard, folder: Path) -> None:
+    deep = folder / (" " * 250)
+    deep.mkdir()
+    assert not guard.begin(f"{deep}/{' ' * 250}", f"{deep}/{' ' * 249}", WAIT_S)  # each space is said in five characters
+    assert list(deep.iterdir()) == []
 
 
 def test_what_has_another_size_is_not_settled(guard: Guard, folder: Path) -> None:
