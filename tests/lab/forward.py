@@ -1,6 +1,6 @@
 """A listening socket of the world outside and a daemon's command line in: runs the daemon in this network namespace and lets connections in.
 
-    forward.py FD COMMAND…     run it in a namespace of its own (unshare --net): a socket stays where it was made
+forward.py FD COMMAND…     run it in a namespace of its own (unshare --net): a socket stays where it was made
 """
 
 from __future__ import annotations
