@@ -325,6 +325,15 @@ def test_only_cores_that_a_process_may_use_are_picked() -> None:
     assert pick_cores(background, "all") == tuple(range(7))
 
 
+def test_cores_that_are_there_and_not_allowed_are_called_so() -> None:
+    slow = read_told(answer("pixel-7-awake").replace("allowed_cores\t0-7", "allowed_cores\t0-1"))
+
+    with pytest.raises(InputError, match=r"--cores big means cores 6-7, and a process may run on 0-1 only there \(little 0-1\): give --cores all"):
+        pick_cores(slow, "big")
+    with pytest.raises(InputError, match=r"names core 7.*the device has little 0-1$"):
+        pick_cores(slow, "7")
+
+
 # --- fit to be measured ----------------------------------------------------------------------------------------------------------------
 
 

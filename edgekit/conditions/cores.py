@@ -52,10 +52,13 @@ def pick_cores(told: Told, asked: str) -> tuple[int, ...]:
         return told.cores
     if asked in KINDS:
         found = tuple(cpu for cpu in kinds.get(asked, ()) if cpu in there)
+        if not found and asked in kinds:
+            allowed = f"a process may run on {spans(told.cores)} only there ({choices(told)})"
+            raise InputError(f"--cores {asked} means cores {spans(kinds[asked])}, and {allowed}: give --cores all, or some of these")
         if not found:
             raise InputError(f"the device has no {asked} cores: it has {choices(told)}")
         return found
-    wanted = cpu_list.parse(asked) or mask(asked)
+    wanted = numbered(asked)
     if not wanted:
         raise InputError(f"--cores {asked} is neither a kind of cores, a mask such as 0xf0 nor a list such as 4-7: the device has {choices(told)}")
     absent = [str(cpu) for cpu in wanted if cpu not in there]
@@ -63,6 +66,16 @@ def pick_cores(told: Told, asked: str) -> tuple[int, ...]:
         hint = f" (as a mask it is 0x{asked})" if asked.isdecimal() else ""
         raise InputError(f"--cores {asked} names core {absent[0]}{hint}, on which nothing can run there: the device has {choices(told)}")
     return wanted
+
+
+def understood(asked: str) -> bool:
+    """Whether some device could have what `asked` means."""
+    return asked == "all" or asked in KINDS or bool(numbered(asked))
+
+
+def numbered(asked: str) -> tuple[int, ...]:
+    """The processors of a list or a mask; none where it is neither."""
+    return cpu_list.parse(asked) or mask(asked)
 
 
 def mask(text: str) -> tuple[int, ...]:
@@ -73,11 +86,11 @@ def mask(text: str) -> tuple[int, ...]:
 
 
 def choices(told: Told) -> str:
-    """Such as `little 0-3, mid 4-5, big 6-7`."""
-    kinds = core_kinds(told.state)
+    """Such as `little 0-3, mid 4-5, big 6-7`; of those on which a process may run."""
+    kinds = {kind: tuple(cpu for cpu in cpus if cpu in told.cores) for kind, cpus in core_kinds(told.state).items()}
     if len(kinds) < 2:
         return f"all {spans(told.cores)}"
-    return ", ".join(f"{kind} {spans(cpus)}" for kind, cpus in kinds.items())
+    return ", ".join(f"{kind} {spans(cpus)}" for kind, cpus in kinds.items() if cpus) or f"all {spans(told.cores)}"
 
 
 def spans(cpus: tuple[int, ...]) -> str:
