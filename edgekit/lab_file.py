@@ -22,15 +22,16 @@ import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
+from edgekit.conditions.cores import understood
 from edgekit.errors import InputError
 from edgekit.files import require_place, written_aside
 from edgekit.nearest import unknown
 from edgekit.places import data_dir
-from edgekit.profile import Profile, Written, find, first_fault, load, profiles
+from edgekit.profile import Profile, Written, find, load, profiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Device:
 
     name: str
     address: str
-    """`local:`, `ssh:[user@]host[:port]` or `adb:[serial][@host[:port]]`."""
+    """`local:`, `ssh:[user@]host[:port]` or `adb:[serial][@host[:port]]`; a lab file may say `local`."""
     profile: Profile | None
     python: str = "python3"
     """The interpreter that runs the Python agent there."""
@@ -79,6 +80,18 @@ class Entry(Written):
     cores: str | None = Field(default=None, min_length=1)
     runner: Literal["native", "python", "benchmark_model"] | None = None
     benchmark_model: Tool | None = None
+
+    @field_validator("address")
+    @classmethod
+    def with_its_colon(cls, address: str) -> str:
+        return "local:" if address == "local" else address
+
+    @field_validator("cores")
+    @classmethod
+    def can_be_cores(cls, cores: str | None) -> str | None:
+        if cores is not None and not understood(cores):
+            raise ValueError(f"'{cores}' is none of big, mid, little, all, a mask such as f0 and a list such as 4-7")
+        return cores
 
     def device(self, folder: Path) -> Device:
         """The device, in a lab file of that folder."""
@@ -136,11 +149,12 @@ def read_lab(path: Path) -> tuple[Device, ...]:
 def entries(path: Path, content: bytes) -> tuple[Entry, ...]:
     """What a lab file of that content holds, checked."""
     try:
-        found = Lab.model_validate(tomllib.loads(content.decode())).device
+        table = tomllib.loads(content.decode())
+        found = Lab.model_validate(table).device
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise InputError(f"{path} is not TOML: {exc}") from exc
     except ValidationError as exc:
-        raise InputError(f"{path} is not valid: {first_fault(exc)}") from exc
+        raise InputError(f"{path}{first_fault(exc, table)}") from exc
     names = [entry.name for entry in found]
     for entry in found:
         if names.count(entry.name) > 1:
@@ -149,6 +163,27 @@ def entries(path: Path, content: bytes) -> tuple[Entry, ...]:
             fault = unknown("profile", entry.profile, (profile.name for profile in profiles()))
             raise InputError(f"{path}, device '{entry.name}': {fault}")
     return found
+
+
+def first_fault(exc: ValidationError, table: dict[str, Any]) -> str:
+    """The first thing that is wrong in a lab file, to go behind its path: `, device 'bench-pi': unknown key 'profil': did you mean 'profile'?`."""
+    fault = exc.errors()[0]
+    place = fault["loc"]
+    where = ""
+    keys: tuple[str, ...] = tuple(Lab.model_fields)
+    if len(place) > 1:
+        entry = table["device"][place[1]]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        where = f", device '{name}'" if isinstance(name, str) and name else f", the device number {int(place[1]) + 1}"
+        keys = tuple(Tool.model_fields if len(place) > 3 else Entry.model_fields)
+    key = ".".join(str(part) for part in place[2:] or place)
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: {unknown('key', str(place[-1]), keys)}"
+    if fault["type"] == "missing":
+        return f"{where}: it has no {key}: add one"
+    if fault["type"] == "tuple_type":
+        return f"{where}: each device begins with a line [[device]], in two brackets"
+    return f"{where}: {key}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def lab() -> tuple[Device, ...]:

@@ -56,17 +56,28 @@ def test_a_program_may_lie_in_the_users_home(tmp_path: Path, monkeypatch: pytest
     assert device.benchmark_model == BenchmarkModel(tmp_path / "benchmark_model", SHA256)
 
 
+def test_this_machine_may_be_called_local_as_on_the_command_line() -> None:
+    (device,) = read_lab(lab_toml("[[device]]\nname = 'me'\naddress = 'local'\ncores = '0'"))
+    assert (device.address, device.cores) == ("local:", "0")
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("[[device]", "is not TOML"),
         ("name = '\xff'", "is not TOML"),
-        ("[[device]]\nname = 'x'", "device.0.address: Field required"),
-        (PI + "colour = 'red'", "device.0.colour: Extra inputs are not permitted"),
-        (PI + "runner = 'fast'", "device.0.runner: Input should be 'native', 'python' or 'benchmark_model'"),
-        (PI + "cores = 4", "device.0.cores: Input should be a valid string"),
-        (PI + "threads = 0", "device.0.threads: Input should be greater than or equal to 1"),
-        (PI + "benchmark_model = { path = 'x', sha256 = 'abc' }", "device.0.benchmark_model.sha256: String should match pattern"),
+        ("[[device]]\nname = 'x'", "device 'x': it has no address: add one"),
+        ("[[device]]\naddress = 'local'", "the device number 1: it has no name: add one"),
+        ("[device]\nname = 'x'", "each device begins with a line [[device]]"),
+        ("[[devices]]\nname = 'x'", "unknown key 'devices': did you mean 'device'?"),
+        (PI + "profil = 'x'", "device 'bench-pi': unknown key 'profil': did you mean 'profile'?"),
+        (PI + "zoom = 'x'", "device 'bench-pi': unknown key 'zoom': known are name, address, profile, "),
+        (PI + "benchmark_model = { path = 'x', sha = 'abc' }", "device 'bench-pi': it has no benchmark_model.sha256: add one"),
+        (PI + "cores = 'huge'", "device 'bench-pi': cores: 'huge' is none of big, mid, little, all, a mask such as f0 and a list such as 4-7"),
+        (PI + "runner = 'fast'", "device 'bench-pi': runner: Input should be 'native', 'python' or 'benchmark_model'"),
+        (PI + "cores = 4", "device 'bench-pi': cores: Input should be a valid string"),
+        (PI + "threads = 0", "device 'bench-pi': threads: Input should be greater than or equal to 1"),
+        (PI + "benchmark_model = { path = 'x', sha256 = 'abc' }", "device 'bench-pi': benchmark_model.sha256: String should match pattern"),
         (PI + PI, "names two devices 'bench-pi'"),
         (PI.replace("raspberry-pi-5-8gb", "pixel-8"), "device 'bench-pi': unknown profile 'pixel-8': did you mean 'pixel-7'?"),
     ],
