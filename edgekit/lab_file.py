@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tomllib
 from dataclasses import dataclass
@@ -26,12 +27,15 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from edgekit.conditions.cores import understood
 from edgekit.errors import InputError
 from edgekit.files import require_place, written_aside
 from edgekit.nearest import unknown
 from edgekit.places import data_dir
 from edgekit.profile import Profile, Written, find, load, profiles
+
+SPAN = "[0-9]{1,4}(?:-[0-9]{1,4})?"
+CORES = re.compile(rf"big|mid|little|all|(?:0[xX])?[0-9a-fA-F]{{1,64}}|{SPAN}(?:,{SPAN})*")
+"""What `edgekit.conditions.pick_cores` takes; whether a device has such cores is not known before it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Entry(Written):
     @field_validator("cores")
     @classmethod
     def can_be_cores(cls, cores: str | None) -> str | None:
-        if cores is not None and not understood(cores):
+        if cores is not None and not CORES.fullmatch(cores):
             raise ValueError(f"'{cores}' is none of big, mid, little, all, a mask such as f0 and a list such as 4-7")
         return cores
 

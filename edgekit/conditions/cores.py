@@ -58,7 +58,7 @@ def pick_cores(told: Told, asked: str) -> tuple[int, ...]:
         if not found:
             raise InputError(f"the device has no {asked} cores: it has {choices(told)}")
         return found
-    wanted = numbered(asked)
+    wanted = cpu_list.parse(asked) or mask(asked)
     if not wanted:
         raise InputError(f"--cores {asked} is neither a kind of cores, a mask such as 0xf0 nor a list such as 4-7: the device has {choices(told)}")
     absent = [str(cpu) for cpu in wanted if cpu not in there]
@@ -66,16 +66,6 @@ def pick_cores(told: Told, asked: str) -> tuple[int, ...]:
         hint = f" (as a mask it is 0x{asked})" if asked.isdecimal() else ""
         raise InputError(f"--cores {asked} names core {absent[0]}{hint}, on which nothing can run there: the device has {choices(told)}")
     return wanted
-
-
-def understood(asked: str) -> bool:
-    """Whether some device could have what `asked` means."""
-    return asked == "all" or asked in KINDS or bool(numbered(asked))
-
-
-def numbered(asked: str) -> tuple[int, ...]:
-    """The processors of a list or a mask; none where it is neither."""
-    return cpu_list.parse(asked) or mask(asked)
 
 
 def mask(text: str) -> tuple[int, ...]:
