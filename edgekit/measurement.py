@@ -68,9 +68,9 @@ def measurement(
         conditions=conditions(bench, settings, passes),
         samples_ns=tuple(one.samples_ns for one in passes),
         notes=tuple(note for note in notes if note),
-        marks=tuple("" if one in counted else one.mark or f"partial: {one.ended}" for one in passes),
+        marks=tuple(one.mark or (f"partial: {one.ended}" if one.ended else "") for one in passes),
         complete=complete,
-        minutes=over_time(passes[-1]) if passes and protocol.name.startswith("sustained") else (),
+        minutes=over_time(passes[-1]) if passes and protocol.is_sustained else (),
     )
 
 
@@ -167,7 +167,7 @@ def remarks(bench: Bench, passes: Sequence[Pass], protocol: Protocol, complete: 
         total, ran = passes[0].result.delegate.ops, passes[0].result.delegate.ran
         names = ", ".join(f"{count} {op}" for op, count in list(outside.items())[:3])
         found.append(f"{sum(outside.values())} of {total} ops outside {ran} ({names}{', …' if len(outside) > 3 else ''})")
-    if passes and protocol.name.startswith("sustained") and (said := throttles(over_time(passes[-1]))):
+    if passes and protocol.is_sustained and (said := throttles(over_time(passes[-1]))):
         found.append(said)
     if not complete and not any(one.ended for one in passes):
         found.append(f"{len(passes)} of {protocol.processes} processes so far")

@@ -28,6 +28,10 @@ class Protocol:
     """How many processes of one variant may be repeated because something disturbed them."""
 
     @property
+    def is_sustained(self) -> bool:
+        return self.name.startswith("sustained")
+
+    @property
     def shortened(self) -> Protocol:
         """For an emulated processor: hundreds of times slower, never quiet, and its latency is never judged."""
         return replace(self, name=f"{self.name}, shortened for emulation", min_runs=3, min_s=0.0, warm_up_min_s=0.0, warm_up_max_s=0.0, repeats=0)

@@ -200,7 +200,8 @@ class Measurement:
     """Warm latencies as they came, one tuple a process."""
     notes: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
-    """For each process, why its samples are kept but not counted (`throttled: …`, `disturbed: …`); "" where they count."""
+    """For each process, why its samples are kept and should not count (`throttled: …`, `disturbed: …`); "" where nothing is to be said.
+    Where each whole process has a mark, all of those count after all, and the notes say so."""
     complete: bool = True
     """False while processes are still to come, and for ever if the run was ended before them."""
     minutes: tuple[Minute, ...] = ()

@@ -11,16 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edgekit import native
 from edgekit.agent import Agent, Runs
 from edgekit.benchmark_model import BenchmarkModelRuns, verified
+from edgekit.benchmark_model_told import DELEGATES
 from edgekit.conditions import Told
 from edgekit.deliver import Delivery
 from edgekit.device import Device
 from edgekit.errors import DeviceError, InputError
 from edgekit.held import HeldDescription
+from edgekit.nearest import unknown
 from edgekit.runtime import Platform, agent_archive, require, site_packages
 from edgekit.transport import Transport
 
@@ -45,6 +47,8 @@ class Runner(ABC):
     told: Told
 
     name = ""
+    delegates: ClassVar[Sequence[str]] = ("xnnpack", "cpu")
+    """What may be asked for with --delegate; a format's runtime has one or the other."""
 
     @abstractmethod
     def needs(self, form: str) -> Sequence[Need]:
@@ -55,12 +59,15 @@ class Runner(ABC):
             SetupError: it cannot be made here, with the cure.
         """
 
-    def require(self) -> None:  # noqa: B027 (most have nothing to refuse)
-        """Refuse at once a device on which no format will run.
+    def require(self, delegate: str | None) -> None:
+        """Refuse at once a device on which no format will run, and a delegate that is not there.
 
         Raises:
+            InputError: no runtime there has that delegate.
             SetupError: as for `needs`.
         """
+        if delegate is not None and delegate not in self.delegates:
+            raise unknown("delegate", delegate, self.delegates)
 
     @abstractmethod
     def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
@@ -87,6 +94,7 @@ class PythonRunner(Runner):
     python: str = "python3"
 
     name = "python"
+    delegates = ("xnnpack", "cpu", "all", "cpu_gpu", "cpu_ne")  # the last three, and cpu, are Core ML's compute units on a Mac
 
     @property
     def held(self) -> HeldDescription | None:
@@ -97,7 +105,8 @@ class PythonRunner(Runner):
     def build(self) -> str:
         return f"{super().build} with its own Python" if self.held else super().build
 
-    def require(self) -> None:
+    def require(self, delegate: str | None) -> None:
+        super().require(delegate)
         require(self.platform, self.told.machine, self.told.python or "")
 
     def needs(self, form: str) -> Sequence[Need]:
@@ -143,6 +152,7 @@ class BenchmarkModelRunner(Runner):
     sha256: str = ""
 
     name = "benchmark_model"
+    delegates = tuple(DELEGATES)
 
     def needs(self, form: str) -> Sequence[Need]:
         if form != "tflite":

@@ -13,6 +13,7 @@ import numpy as np
 from edgekit.records import Latency
 
 RESAMPLES = 10_000
+MINUTE_NS = 60_000_000_000
 SEED = 0
 DRIFT = 1.05
 DISTURBED = 1.25
@@ -65,11 +66,12 @@ def told_latency(
 def minutes(samples_ns: Sequence[int], every: int) -> list[tuple[int, int, int]]:
     """Runs without a pause between them, minute by minute: (minute from 1, n, p50 in ns). `every`: one run in so many was recorded.
 
-    When a run began is the sum of those before it, for which the recorded ones stand.
+    When a run began is the sum of those before it, for which the recorded ones stand. A rest of less than half a minute belongs to the
+    minute before it.
     """
     values = np.asarray(samples_ns, np.int64)
     began = (np.cumsum(values) - values) * every
-    number = began // 60_000_000_000 + 1
+    number = np.minimum(began // MINUTE_NS + 1, max(1, round(int(values.sum()) * every / MINUTE_NS)))
     return [(int(k), int((number == k).sum()), round(float(np.median(values[number == k])))) for k in np.unique(number)]
 
 

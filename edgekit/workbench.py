@@ -66,7 +66,8 @@ class Bench:
         platform = platform_of(transport)
         told = ask(transport, platform, device.python)
         runner = runner_for(device, platform, told, settings.runner)
-        runner.require()
+        runner.require(settings.delegate)
+        pick_cores(told, settings.cores_asked)
         delivery = Delivery.open(transport)
         with contextlib.ExitStack() as undo:
             undo.enter_context(lock(transport, delivery.root, Holder.here(f"edgekit {verb}")))

@@ -79,8 +79,7 @@ def test_processes_that_differ_widen_the_interval() -> None:
 
 
 def test_a_run_belongs_to_the_minute_that_it_began_in() -> None:
-    found = minutes([20_000_000_000] * 7, every=1)
-
-    assert found == [(1, 3, 20_000_000_000), (2, 3, 20_000_000_000), (3, 1, 20_000_000_000)]
-    assert minutes([10_000_000_000] * 7, every=2) == [(1, 3, 10_000_000_000), (2, 3, 10_000_000_000), (3, 1, 10_000_000_000)]
+    assert minutes([20_000_000_000] * 8, every=1) == [(1, 3, 20_000_000_000), (2, 3, 20_000_000_000), (3, 2, 20_000_000_000)]
+    assert minutes([10_000_000_000] * 8, every=2) == [(1, 3, 10_000_000_000), (2, 3, 10_000_000_000), (3, 2, 10_000_000_000)]
+    assert minutes([20_000_000_000] * 7, every=1) == [(1, 3, 20_000_000_000), (2, 4, 20_000_000_000)]  # the third would be 20 s long
     assert minutes([], every=1) == []

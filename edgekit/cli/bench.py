@@ -27,8 +27,6 @@ def command(
     file: Path,
     target: str,
     data: Path | None,
-    protocol: str,
-    sustained: str | None,
     threads: int | None,
     cores: str | None,
     install: bool,
@@ -39,7 +37,7 @@ def command(
 
     A file made by edgekit is compared with its source model, by the lineage beside it; any other with itself on this machine.
     """
-    length, settings = protocol_from(protocol, sustained), settings_from(options)
+    length, settings = protocol_from(options), settings_from(options)
     device = resolve(target)
     needs.toolchains(None, [format_of(file)], install)
     needs.native(device, settings.runner, install)

@@ -36,8 +36,6 @@ def command(
     recipe_names: tuple[str, ...],
     data: Path | None,
     shapes: tuple[str, ...],
-    protocol: str,
-    sustained: str | None,
     threads: int | None,
     cores: str | None,
     install: bool,
@@ -50,7 +48,7 @@ def command(
     goes on with what is missing when the command is repeated. Ends with 0 if there is a variant to ship, whatever became of the others,
     unless the device was lost on the way.
     """
-    length, settings = protocol_from(protocol, sustained), settings_from(options)
+    length, settings = protocol_from(options), settings_from(options)
     device = resolve(target)
     recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
     formats, fixed = formats_from(to, runs_there(device.profile)), shapes_from(shapes)

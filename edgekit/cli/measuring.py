@@ -21,8 +21,8 @@ UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 def measuring_options(function: Function) -> Function:
     """--quick, --full, --sustained and how a file is run; gather them with `protocol_from` and `settings_from`."""
     options = (
-        click.option("--quick", "protocol", flag_value="quick", default="quick", help="At least 50 runs and 1 s.  [default]"),
-        click.option("--full", "protocol", flag_value="full", help="At least 1024 runs and 60 s, in three fresh processes, the files in turns."),
+        click.option("--quick", is_flag=True, help="At least 50 runs and 1 s.  [default]"),
+        click.option("--full", is_flag=True, help="At least 1024 runs and 60 s, in three fresh processes, the files in turns."),
         click.option("--sustained", metavar="10m", help="One process for so long: latency minute by minute, and what heat does to it."),
         click.option("--threads", type=click.IntRange(1, 64), help="Threads of one inference.  [default: the device's setting, else 1]"),
         click.option("--cores", metavar="KIND", help="big, little, mid, all, a mask (f0) or a list (4-7).  [default: the device's setting, else all]"),
@@ -36,14 +36,17 @@ def measuring_options(function: Function) -> Function:
     return function
 
 
-def protocol_from(name: str, length: str | None) -> Protocol:
+def protocol_from(options: dict[str, Any]) -> Protocol:
     """`quick`, `full`, or a sustained one of `10m`.
 
     Raises:
-        InputError: not a length of time, or less than a minute.
+        InputError: more than one of them, not a length of time, or less than a minute.
     """
+    length = options["sustained"]
+    if sum(map(bool, (options["quick"], options["full"], length))) > 1:
+        raise InputError("--quick, --full and --sustained exclude each other: give one of them")
     if length is None:
-        return PROTOCOLS[name]
+        return PROTOCOLS["full" if options["full"] else "quick"]
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", length)
     seconds = float(found[1]) * UNITS_S[found[2]] if found else 0.0
     if seconds < SHORTEST_S:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgekit.cli.say import as_json, out, print_json
+from edgekit.cli.say import as_json, err, out, print_json
 from edgekit.errors import InputError
 from edgekit.files import size_bytes
 from edgekit.release.package import package
@@ -49,6 +49,8 @@ def make_command(run_id: str, platform: str, variant: str | None, folder: Path, 
     with open_store() as store:
         run = store.get(run_id)
     made = package(run, platform, folder, variant)  # type: ignore[arg-type]
+    if run.emulated:
+        err.print("measured on an emulated processor only: the outputs were right there, how fast it is on a device is not known", style="yellow")
     if json_wanted:
         print_json("package", {"run": run.id, "platform": platform, "path": str(made), "size_bytes": size_bytes(made)})
     else:

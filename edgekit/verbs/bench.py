@@ -29,7 +29,7 @@ from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.transport import connect
 from edgekit.verbs.convert import lineage_path
 from edgekit.verbs.deploy import Deployment, new_run, runs_there
-from edgekit.verbs.measured import Plan, measured, settings_for
+from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
 from edgekit.workbench import Bench
 from edgekit.write.format import Format, formats
 
@@ -98,6 +98,7 @@ def bench(
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="bench") as opened:
+        protocol = protocol_for(opened, protocol)
         profile = device.profile or match_profile(opened.told.identity)
         lacking = opened.platform.description.lacking(opened.told.machine, fmt.name)
         if lacking:

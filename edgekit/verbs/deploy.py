@@ -22,7 +22,7 @@ from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
 from edgekit.verbs.convert import Source, convert, open_source, prefixed
-from edgekit.verbs.measured import Plan, measured, settings_for
+from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
 from edgekit.workbench import Bench
 from edgekit.write.format import Format
 
@@ -75,6 +75,7 @@ def deploy(
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="deploy") as bench:
+        protocol = protocol_for(bench, protocol)
         profile = device.profile or match_profile(bench.told.identity)
         lacking = lacks(bench, formats)
         with open_source(path, shapes or {}, data, recipes, formats, progress) as source, open_store() as store:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from edgekit.agent import LOST
 from edgekit.decide import violations
 from edgekit.device import Device
-from edgekit.errors import Unreachable
+from edgekit.errors import InputError, Unreachable
 from edgekit.measure import Found, measure
 from edgekit.profile import Profile
 from edgekit.protocol import Protocol, Settings, Subject
@@ -45,11 +45,21 @@ def settings_for(device: Device, given: Settings, threads: int | None, cores: st
     return replace(given, threads=threads or device.threads or 1, cores_asked=cores or device.cores or "all")
 
 
+def protocol_for(bench: Bench, protocol: Protocol) -> Protocol:
+    """The protocol on this device: shortened where its processor is emulated.
+
+    Raises:
+        InputError: a sustained measurement of an emulated processor, which heats another one.
+    """
+    if bench.emulated and protocol.is_sustained:
+        raise InputError(f"{bench.transport.address} is emulated: what heat does to a device shows on a real one only; leave out --sustained")
+    return protocol.shortened if bench.emulated else protocol
+
+
 def measured(
     bench: Bench, store: Store, run: Run, plans: Sequence[Plan], profile: Profile | None, protocol: Protocol, settings: Settings, progress: Progress
 ) -> Done:
     """Measure what is planned; what an earlier run of the same files was cut off with is taken over, not measured again."""
-    protocol = protocol.shortened if bench.emulated else protocol
     variants: dict[Key, Variant] = {}
     whole = True
 
