@@ -55,8 +55,14 @@ def test_an_attached_phone_is_found_by_all_its_names_and_listed(pixel: Device, c
 
 def test_an_attached_phone_is_written_into_the_lab_and_drafted(pixel: Device, capsys: pytest.CaptureFixture[str]) -> None:
     Path("lab.toml").write_text("# my lab\n")
-    assert run(["lab", "add", "--target", "pixel7", "--json"], debug=False) == 0
-    assert json.loads(capsys.readouterr().out)["device"] == {"name": "pixel-7", "address": pixel.address, "profile": "pixel-7"}
+    assert run(["lab", "add", "--target", "pixel7", "--json"], debug=False) == 2  # nobody has agreed
+    assert "give --yes" in capsys.readouterr().err
+    assert Path("lab.toml").read_text() == "# my lab\n"
+    assert run(["lab", "add", "--target", "pixel7", "--json", "--yes"], debug=False) == 0
+    added = json.loads(capsys.readouterr().out)["device"]
+    assert (added["address"], added["profile"]) == (pixel.address, "pixel-7")
+    assert resolve(added["name"]).address == pixel.address
+    assert added["name"].startswith("pixel-7-")
     assert Path("lab.toml").read_text().startswith("# my lab\n\n[[device]]")
     assert resolve("pixel-7").address == pixel.address
     assert run(["profile", "draft", "--target", "pixel-7", "-o", "mine.toml", "--json"], debug=False) == 0

@@ -31,7 +31,7 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_phone_is_named_by_its_model_and_a_board_by_its_host_name() -> None:
-    for address, identity, name, profile in (("adb:1A2B3C", PHONE, "pixel-7", "pixel-7"), ("ssh:pi@bench", BOARD, "bench-pi", "raspberry-pi-5-8gb")):
+    for address, identity, name, profile in (("adb:1A2B3C", PHONE, "pixel-7-2b3c", "pixel-7"), ("ssh:pi@bench", BOARD, "bench-pi", "raspberry-pi-5-8gb")):
         addition = prepare(address, told(identity))
         addition.write()
         assert addition.path == user_lab_file()
@@ -40,11 +40,23 @@ def test_a_phone_is_named_by_its_model_and_a_board_by_its_host_name() -> None:
         assert (device.name, device.address, device.profile.name) == (name, address, profile)
 
 
-def test_a_second_phone_of_a_model_gets_a_number() -> None:
-    for serial, name in (("A", "pixel-7"), ("B", "pixel-7-2"), ("C", "pixel-7-3")):
-        addition = prepare(f"adb:{serial}", told(PHONE))
+def test_phones_of_a_model_are_told_apart_by_their_serials_and_then_by_a_number() -> None:
+    told_serial = PHONE | {"android_serial": "R5CT-10-9"}
+    for address, identity, name in (
+        ("adb:XY12AB", PHONE, "pixel-7-12ab"),
+        ("adb:XY34CD@desk:5038", PHONE, "pixel-7-34cd"),
+        ("adb:10.0.0.7:5555", told_serial, "pixel-7-t109"),
+        ("adb:Z12AB", PHONE, "pixel-7-12ab-2"),
+        ("adb:Q12AB", PHONE, "pixel-7-12ab-3"),
+    ):
+        addition = prepare(address, told(identity))
         addition.write()
         assert addition.name == name
+
+
+def test_a_profiles_name_is_no_devices_unless_it_is_given() -> None:
+    assert prepare("ssh:x", told({"hostname": "pixel-7"})).name == "pixel-7-2"
+    assert prepare("adb:1A2B3C", told(PHONE), name="pixel-7").name == "pixel-7"
 
 
 def test_the_users_words_count_more_than_the_devices() -> None:
@@ -98,7 +110,10 @@ def test_a_computer_behind_a_genuine_sshd_is_asked_once_and_found_by_its_name() 
     Path("lab.toml").write_text("# mine\n")
     with sshd() as server:
         work, config = Path.cwd(), str(server.config)
-        added = edgekit("lab", "add", "shelf", "--target", server.address, cwd=work, EDGEKIT_SSH_CONFIG=config)
+        unasked = edgekit("lab", "add", "shelf", "--target", server.address, cwd=work, EDGEKIT_SSH_CONFIG=config)
+        assert (unasked.code, "give --yes" in unasked.stderr) == (2, True)
+        assert Path("lab.toml").read_text() == "# mine\n"
+        added = edgekit("lab", "add", "shelf", "--target", server.address, "--yes", cwd=work, EDGEKIT_SSH_CONFIG=config)
         assert added.code == 0, added.stderr
         assert "GB free" in added.stdout
         assert "written into" in added.stderr

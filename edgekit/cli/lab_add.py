@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 from rich.text import Text
 
 from edgekit.ask import ask
 from edgekit.cli.options import target_option
 from edgekit.cli.say import as_json, err, out, print_json, working
+from edgekit.cli.setup import agreed
 from edgekit.conditions import Told
 from edgekit.device import resolve
 from edgekit.lab_file import refuse_taken
@@ -25,7 +24,7 @@ from edgekit.verbs.lab_add import prepare
 @click.option("--profile", metavar="NAME", help="What kind of device it is.  [default: the profile that it matches]")
 @click.option("--yes", is_flag=True, help="Write without asking.")
 @as_json
-def command(name: str | None, target: str, profile: str | None, yes: bool, json_wanted: bool) -> None:
+def command(name: str | None, target: str, profile: str | None, yes: bool, json_wanted: bool) -> int:
     """Ask a device what it is, and write it into ./lab.toml if there is one, else into your own lab.toml.
 
     NAME is what --target takes from then on; without it, it is what the device calls itself.
@@ -43,15 +42,17 @@ def command(name: str | None, target: str, profile: str | None, yes: bool, json_
             cure = f"no profile matches it: draft one with `edgekit profile draft --target {address}`"
             out.print(Text(cure, style="yellow"), soft_wrap=True)
         out.print(Text(addition.toml), soft_wrap=True)
-        if not yes and sys.stdin.isatty():
-            click.confirm(f"Write this into {addition.path}?", default=True, abort=True, err=True)
+    if not agreed(f"Write {addition.name} ({address}) into {addition.path}?", yes):
+        err.print("nothing was written")
+        return 1
     addition.write()
     if json_wanted:
         entry = {"name": addition.name, "address": address, "profile": kind.name if kind else None}
         told_json = {"identity": dict(told.identity), "python": told.python, "free_bytes": told.root_free_bytes}
         print_json("lab.add", {"device": entry, "path": str(addition.path), "told": told_json})
-        return
+        return 0
     err.print(Text(f"written into {addition.path}: --target {addition.name}", style="green"), soft_wrap=True)
+    return 0
 
 
 def words(told: Told) -> list[str]:

@@ -90,7 +90,7 @@ def agreed(question: str, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise InputError(f"{question[:-1]} is to be confirmed, and there is no terminal to ask at: give --yes")
+        raise InputError(f"there is no terminal to ask at “{question}”: give --yes to agree beforehand")
     return click.confirm(question, err=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from pathlib import Path
 from edgekit.conditions import Told
 from edgekit.errors import InputError
 from edgekit.lab_file import append, entry_text, lab, place_for_new, refuse_taken
-from edgekit.profile import Profile, load, match_profile
+from edgekit.profile import Profile, find, load, match_profile
+
+SERIAL_DIGITS = 4
+"""Enough to tell apart the phones on one desk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def prepare(address: str, told: Told, *, name: str | None = None, profile: str |
     """What to write for a device at `address`; nothing is written yet.
 
     Args:
-        name: None makes one of what the device calls itself.
+        name: None makes one of what the device calls itself, which no profile has.
         profile: None takes the one that it matches.
 
     Raises:
@@ -45,17 +49,27 @@ def prepare(address: str, told: Told, *, name: str | None = None, profile: str |
     """
     if address == "local:":
         raise InputError("this machine needs no entry: it is --target local")
-    chosen = name or name_of(told.identity)
+    chosen = name or name_of(told.identity, address)
     if not chosen:
         raise InputError(f"the device at {address} has no name: give one, as in `edgekit lab add my-device --target {address}`")
     refuse_taken(chosen, address)
     return Addition(chosen, address, load(profile) if profile else match_profile(told.identity), place_for_new())
 
 
-def name_of(identity: Mapping[str, str]) -> str:
-    """A phone's model or a computer's host name, as one plain word; with a number behind it where that is taken."""
-    word = identity.get("android_model") or identity.get("hostname", "").partition(".")[0]
-    name = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")
+def name_of(identity: Mapping[str, str], address: str) -> str:
+    """A phone's model with the end of its serial (`pixel-7-1a2b`), or a computer's host name, as one plain word.
+
+    Where a device or a profile has that name already, a number goes behind it.
+    """
+    model = identity.get("android_model", "")
+    serial = identity.get("android_serial") or (address.removeprefix("adb:").partition("@")[0] if address.startswith("adb:") else "")
+    word = f"{model} {word_of(serial).replace('-', '')[-SERIAL_DIGITS:]}" if model else identity.get("hostname", "").partition(".")[0]
+    name = word_of(word)
     taken = {device.name for device in lab()}
-    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    return name if name not in taken else next(other for other in numbered if other not in taken)
+    others = (f"{name}-{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], others) if free not in taken and find(free) is None) if name else ""
+
+
+def word_of(text: str) -> str:
+    """`Pixel 7` → `pixel-7`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
