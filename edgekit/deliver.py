@@ -33,8 +33,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
 
 Progress = Callable[[str, int, int], None]  # name, bytes sent so far, bytes in all
-Answer = Sequence[tuple[str, str]]
-"""What the device's half says: frames (word, value)."""
+Answer = Sequence[tuple[str, str]]  # what the device's half says: frames (word, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +63,11 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One file or folder that lies in a device's store: its path below the root, and what it takes."""
+    """One file or folder that lies in a device's store: its path below the root, what it takes, and its name or that of its archive, if known."""
 
     path: str
     size_bytes: int
+    name: str = ""
 
 
 class Delivery:
@@ -176,8 +176,8 @@ class Delivery:
 
     def things(self) -> tuple[Thing, ...]:
         """All that lies in the device's store."""
-        lines = [re.fullmatch(r"(\d{1,15}) (.+)", value) for word, value in self.ask([["list"]]) if word == "thing"]
-        return tuple(Thing(line[2], int(line[1]) * 1024) for line in lines if line)
+        lines = [re.fullmatch(r"(\d{1,15})\t(.+)\t([^\t]*)", value) for word, value in self.ask([["list"]]) if word == "thing"]
+        return tuple(Thing(line[2], int(line[1]) * 1024, line[3]) for line in lines if line)
 
     def holds(self) -> int:
         """Bytes that the device's store takes there."""

@@ -2,8 +2,8 @@
 # are the answer, and the last is `end<TAB>ok`. The host sets `root` and `token` (a random name), and wraps the calls in a function, so
 # that a request that was cut off is a syntax error and does nothing.
 #
-# Below the root: blobs/<sha256>/<name> files as they were sent, trees/<sha256>/ unpacked archives, jobs/<token>/ what one job reads
-# and writes. Whatever is made is made aside (.*.part, .*.aside) and renamed.
+# Below the root: blobs/<sha256>/<name> files as they were sent, trees/<sha256>/ unpacked archives, trees/.<sha256>.name what they were called,
+# jobs/<token>/ what one job reads and writes. Whatever is made is made aside (.*.part, .*.aside) and renamed.
 
 LC_ALL=C
 export LC_ALL
@@ -134,6 +134,7 @@ unpack() {
       sync # else a power cut could leave a folder with its final name and empty files
       # Where another delivery was faster, mv puts the folder into that one's.
       [ -d "$final" ] || try mv "$aside" "$final"
+      printf '%s\n' "$2" 2>/dev/null >"$root/trees/.$1.name" # for people only
       rm -rf "$aside" "$final/.$token.aside"
     fi
   fi
@@ -171,12 +172,18 @@ remove() {
   [ "$1" != "$root/jobs/$name" ] || rm -rf "$1"
 }
 
-# Each thing that lies here, with its kB.
+# Each thing that lies here: its kB, its path, and its name or that of its archive.
 list() {
   for thing in "$root"/blobs/*/* "$root"/blobs/*/.*.part "$root"/trees/* "$root"/trees/.*.aside "$root"/jobs/*; do
     [ -e "$thing" ] || [ -L "$thing" ] || continue
     kb=$(du -sk "$thing" 2>/dev/null) || continue
-    say thing "${kb%%[!0-9]*} ${thing#"$root"/}"
+    case $thing in
+      "$root"/blobs/*) name=${thing##*/} ;;
+      *) name= ;;
+    esac
+    archive=$root/trees/.${thing##*/}.name
+    [ ! -f "$archive" ] || IFS= read -r name <"$archive"
+    say thing "${kb%%[!0-9]*}	${thing#"$root"/}	$name"
   done
 }
 

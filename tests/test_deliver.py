@@ -162,6 +162,11 @@ def test_a_folder_arrives_as_a_folder(device: Transport, tmp_path: Path) -> None
     assert delivery.pushed_bytes == sent
 
 
+def trees(root: Path) -> list[str]:
+    """The folders of unpacked archives, and what else lies there but their names."""
+    return [path.name for path in (root / "trees").iterdir() if path.suffix != ".name"]
+
+
 def test_an_archive_is_unpacked_once(device: Transport, root: Path, tmp_path: Path) -> None:
     program, module = tarfile.TarInfo("bin/run"), tarfile.TarInfo("./lib/module.py")
     program.mode, module.mtime = 0o4775, 1_700_000_000
@@ -178,7 +183,7 @@ def test_an_archive_is_unpacked_once(device: Transport, root: Path, tmp_path: Pa
     assert (folder / "kept").exists()
     assert delivery.pushed_bytes == sent
     assert list(root.glob("blobs/*/*")) == []  # what is unpacked does not take its space twice
-    assert [path.name for path in (root / "trees").iterdir()] == [folder.name]
+    assert trees(root) == [folder.name]
 
 
 def link(name: str, target: str) -> tarfile.TarInfo:
@@ -359,7 +364,7 @@ def test_two_deliveries_at_once_do_not_harm_each_other(device: Transport, root: 
         (folder, path), *others = threads.map(once, range(4))
     assert set(others) == {(folder, path)}
     assert len(list(Path(folder).rglob("*"))) == 51
-    assert [entry.name for entry in (root / "trees").iterdir()] == [Path(folder).name]
+    assert trees(root) == [Path(folder).name]
     assert list(root.glob("blobs/*/*")) == [Path(path)]
 
 
@@ -408,7 +413,7 @@ def test_long_names_arrive_or_the_archive_is_refused(device: Transport, root: Pa
     except AgentError as exc:
         assert "busybox" in os.readlink(tmp_path / "programs" / "tar")
         assert "pax.tar cannot be unpacked" in str(exc)  # noqa: PT017
-        assert len(list((root / "trees").iterdir())) == 1
+        assert len(trees(root)) == 1
 
 
 def test_a_tar_that_leaves_something_out_is_found(here: Transport, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,6 +480,7 @@ def test_what_lies_there_is_listed_and_wiped(device: Transport, root: Path, mode
     things = delivery.things()
     assert [thing.path.split("/")[0] for thing in things] == ["blobs", "trees", "jobs"]
     assert things[0].path.endswith("/it's a b")
+    assert [thing.name for thing in things] == ["it's a b", "site.tar.gz", ""]
     assert 2 << 20 <= delivery.holds() < 3 << 20
     (root / "toolchains").mkdir()  # of an edgekit that runs on the device itself
     delivery.wipe()

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.deliver import Delivery
+from edgekit.deliver import Delivery, Thing
 from edgekit.lock import Holder, lock
 from edgekit.transport import connect
+from edgekit.verbs.setup import grouped
 from tests.lab.cli import EDGEKIT, Said, edgekit
 from tests.lab.sshd import Server, sshd
 
@@ -77,6 +78,36 @@ def test_shown_confirmed_sent_repeated_and_removed(server: Server) -> None:
     assert not (server.home / ".cache" / "edgekit").exists()
 
 
+def test_what_lies_there_is_grouped_the_largest_first() -> None:
+    things = [
+        Thing("blobs/1/model.tflite", 3000, "model.tflite"),
+        Thing("blobs/2/0.npy", 4000, "0.npy"),
+        Thing("blobs/3/agent-linux-d0c3bd0a25ac.pyz", 10, "agent-linux-d0c3bd0a25ac.pyz"),
+        Thing("blobs/4/agent-linux-679bcd8c83c6.pyz", 20, "agent-linux-679bcd8c83c6.pyz"),
+        Thing("blobs/5/.1a2b.part", 1, ".1a2b.part"),
+        Thing("trees/6", 9000, "native-0123456789ab.tar.gz"),
+        Thing("trees/7", 500),
+        Thing("jobs/8", 100),
+    ]
+    assert [(group.title, group.count, group.size_bytes) for group in grouped(things)] == [
+        ("native-0123456789ab.tar.gz", 1, 9000),
+        ("models and samples", 2, 7000),
+        ("unpacked runtimes", 1, 500),
+        ("folders of jobs", 1, 100),
+        ("agent-linux-….pyz", 2, 30),
+        ("what was not sent or unpacked to its end", 1, 1),
+    ]
+
+
+def test_this_machines_own_store_is_called_so_before_it_goes(tmp_path: Path) -> None:
+    store = tmp_path / "cache"
+    (store / "trees" / "6").mkdir(parents=True)
+    refused = edgekit("setup", "--target", "local", "--remove", EDGEKIT_CACHE_DIR=str(store))
+    assert refused.code == 2
+    assert "this machine's own, which all edgekits of this user run files from" in refused.error
+    assert (store / "trees" / "6").is_dir()
+
+
 def test_what_another_edgekit_uses_is_not_removed(server: Server, tmp_path: Path) -> None:
     model = tmp_path / "model.tflite"
     model.write_bytes(b"x" * 5000)
@@ -90,7 +121,7 @@ def test_what_another_edgekit_uses_is_not_removed(server: Server, tmp_path: Path
             assert Path(there).exists()
         removed = setup(server, "--remove", "--yes")
         assert removed.code == 0
-        assert "model.tflite" in removed.stdout
+        assert "models and samples" in removed.stdout
         assert not Path(delivery.root).exists()
         assert "nothing to remove" in setup(server, "--remove").stderr
 

@@ -10,13 +10,12 @@ from rich.text import Text
 
 from edgekit.cli.options import formats_from
 from edgekit.cli.say import Column, as_json, err, print_json, print_table, working
-from edgekit.deliver import Thing
 from edgekit.device import Device, resolve
 from edgekit.errors import InputError
 from edgekit.runners import NAMES
 from edgekit.units import bytes_text
 from edgekit.verbs.deploy import runs_there
-from edgekit.verbs.setup import Item, Plan, planned, stored
+from edgekit.verbs.setup import Item, Plan, grouped, planned, stored
 
 
 @click.command("setup")
@@ -66,14 +65,18 @@ def removed(device: Device, yes: bool, json_wanted: bool) -> int:
         with working(f"connecting to {device.address}") as progress:
             store = connected.enter_context(stored(device, progress))
         if store.things and not json_wanted:
-            print_table([Column("what"), Column("size", right=True)], [[thing_text(thing), bytes_text(thing.size_bytes)] for thing in store.things])
-        question = f"Remove {bytes_text(store.size_bytes)} from {store.delivery.root} on {device.name}?"
+            rows: list[list[str | Text]] = [[bytes_text(group.size_bytes), str(group.count), Text(group.title)] for group in grouped(store.things)]
+            print_table([Column("size", right=True), Column("count", right=True), Column("what")], rows)
+        place = f"{store.delivery.root} on {device.name}"
+        if device.address == "local:":
+            place = f"{store.delivery.root}, this machine's own, which all edgekits of this user run files from (toolchains and results stay)"
+        question = f"Remove {bytes_text(store.size_bytes)} from {place}?"
         if store.things and not agreed(question, yes):
             err.print("nothing was removed")
             return 1
         store.remove()
     if json_wanted:
-        things = [{"path": thing.path, "size_bytes": thing.size_bytes} for thing in store.things]
+        things = [{"path": thing.path, "name": thing.name or None, "size_bytes": thing.size_bytes} for thing in store.things]
         print_json("setup", {"device": named(device), "folder": store.delivery.root, "removed": things, "removed_bytes": store.size_bytes})
     else:
         words = f"{bytes_text(store.size_bytes)} removed" if store.things else "nothing to remove"
@@ -102,12 +105,6 @@ def show_plan(plan: Plan) -> None:
 def row(item: Item) -> list[str | Text]:
     there = Text("yes", style="green") if item.there else Text("no", style="yellow")
     return [item.need.title, ", ".join(item.formats), bytes_text(item.size_bytes), there, item.need.path.name]
-
-
-def thing_text(thing: Thing) -> str:
-    """`blobs/1a2b…/agent.pyz` → `agent.pyz`."""
-    kind, _, rest = thing.path.partition("/")
-    return {"blobs": rest.partition("/")[2], "trees": f"unpacked archive {rest[:12]}…", "jobs": f"a job's folder ({rest})"}.get(kind, thing.path)
 
 
 def named(device: Device) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -98,6 +99,42 @@ def has(delivery: Delivery, need: Need) -> bool:
     """Whether a device has a file, or an archive unpacked."""
     blob = blob_of(need.path.name, need.path)
     return delivery.tree(("tree", blob.sha256), blob) is not None if need.unpacked else not delivery.missing([blob])
+
+
+MODELS = (".tflite", ".onnx", ".npy", ".npz", ".mlpackage", ".mlmodel", ".samples", "folder.tar")
+"""How the names of what one run sends end: models, and samples for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Things in a device's store that a person sees as one."""
+
+    title: str
+    count: int
+    size_bytes: int
+
+
+def grouped(things: Iterable[Thing]) -> tuple[Group, ...]:
+    """What lies on a device, the largest group first: models and samples together, all versions of one runtime or agent together."""
+    groups: dict[str, list[Thing]] = {}
+    for thing in things:
+        groups.setdefault(title(thing), []).append(thing)
+    made = (
+        Group(found[0].name if len(found) == 1 and "…" in kind else kind, len(found), sum(one.size_bytes for one in found)) for kind, found in groups.items()
+    )
+    return tuple(sorted(made, key=lambda group: -group.size_bytes))
+
+
+def title(thing: Thing) -> str:
+    """`agent-linux-1a2b3c4d5e6f.pyz` → `agent-linux-….pyz`: versions of one file differ in their digests."""
+    kind, _, rest = thing.path.partition("/")
+    if rest.rpartition("/")[2].startswith("."):
+        return "what was not sent or unpacked to its end"
+    if kind == "jobs":
+        return "folders of jobs"
+    if thing.name.endswith(MODELS):
+        return "models and samples"
+    return re.sub(r"[0-9a-f]{12,}", "…", thing.name) or "unpacked runtimes"
 
 
 @dataclass(frozen=True, slots=True)
