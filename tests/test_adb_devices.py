@@ -233,10 +233,19 @@ def test_a_server_is_started_only_when_it_is_wanted(server: AdbServer) -> None:
 
 @pytest.mark.lab
 def test_a_remote_server_that_is_not_there(server: AdbServer) -> None:
-    port = free_port()
-    with pytest.raises(Unreachable, match=rf"^adb:@127\.0\.0\.1:{port}: the adb server cannot be reached .*its server runs with `adb -a`"):
-        connect(f"adb:0123@127.0.0.1:{port}")
+    for host in ("127.0.0.1", "localhost"):  # where adb itself would start one, and leave it running
+        port = free_port()
+        words = rf"^adb:0123@{host}:{port}: no adb server answers at {host} port {port}: start it there \(`adb -P {port} nodaemon server`\)"
+        with pytest.raises(Unreachable, match=words):
+            connect(f"adb:0123@{host}:{port}")
+        assert not listens(port)
     assert not listens(server.port)
+
+
+@pytest.mark.lab
+def test_a_server_on_a_machine_that_nobody_knows(server: AdbServer) -> None:
+    with pytest.raises(Unreachable, match=r"^adb:emulator-5554@nohost\.invalid: the adb server at nohost\.invalid port 5037 cannot be asked .*`adb -a`"):
+        connect("adb:emulator-5554@nohost.invalid")
 
 
 @pytest.mark.lab

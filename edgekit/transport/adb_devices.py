@@ -62,6 +62,11 @@ class Server:
         return f"adb:@{self.host}{f':{self.port}' if self.port else ''}" if self.host else "adb:"
 
     @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine."""
+        return self.host in ("", "localhost", "127.0.0.1", "::1")
+
+    @property
     def listens_on(self) -> tuple[str, int] | None:
         """Host and port; None where the environment names a socket of another kind."""
         if self.host:
@@ -112,12 +117,15 @@ def attached(server: str = "", *, start_server: bool = True, timeout_s: float = 
     return listed(there, timeout_s=timeout_s) if there.listens_on is None or server_version(there) is not None else ()
 
 
-def listed(server: Server, *, timeout_s: float) -> tuple[Attached, ...]:
-    """The devices of a server; one of the user's own is started where none runs. Raises as `attached`."""
-    check_version(server)
+def listed(server: Server, *, timeout_s: float, address: str = "") -> tuple[Attached, ...]:
+    """The devices of a server; the user's own is started where none runs, one that is named (which may be this machine's too) never is.
+
+    Raises: as `attached`; the message begins with `address`, or the server's.
+    """
+    check_version(server, address)
     done = adb(server, ["devices", "-l"], timeout_s=timeout_s)
     if done.returncode != 0:
-        raise no_server(server, done.stderr or done.stdout)
+        raise no_server(server, done.stderr or done.stdout, address)
     return parse(done.stdout)
 
 
@@ -163,14 +171,18 @@ def adb(server: Server, argv: Sequence[str], *, timeout_s: float) -> subprocess.
         raise Unreachable(server.address, f"`adb {argv[0]}` did not answer within {timeout_s:g} s: {cure}") from exc
 
 
-def check_version(server: Server) -> None:
+def check_version(server: Server, address: str = "") -> None:
     """See that our adb would not end a server that others use: it does so with one of another version, and cuts all its connections.
 
     Raises:
         SetupError: the versions differ.
-        Unreachable: what listens there is no adb server.
+        Unreachable: what listens there is no adb server, or nothing does where the user names one.
     """
-    theirs = server_version(server) if server.listens_on else None
+    theirs = server_version(server, address) if server.listens_on else None
+    if theirs is None and server.host:
+        port = server.port or PORT
+        start = "`adb start-server`" if port == PORT and server.is_here else f"`adb {'' if server.is_here else '-a '}-P {port} nodaemon server`"
+        raise Unreachable(address or server.address, f"no adb server answers at {server.host} port {port}: start it there ({start}), or correct the address")
     ours = client_version(adb_path())
     if theirs is not None and ours is not None and theirs != ours:
         where = server.host or "this machine"
@@ -191,12 +203,13 @@ def client_version(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def server_version(server: Server) -> int | None:
+def server_version(server: Server, address: str = "") -> int | None:
     """The version of a server that runs, without starting one; None if none listens.
 
     Raises:
-        Unreachable: what listens there is no adb server, or does not answer.
+        Unreachable: what listens there is no adb server, or does not answer; the message begins with `address`, or the server's.
     """
+    address = address or server.address
     place = server.listens_on
     assert place is not None
     try:
@@ -209,17 +222,15 @@ def server_version(server: Server) -> int | None:
         return None
     except OSError as exc:
         cure = "check the name, the network and that its server runs with `adb -a`" if server.host else "end what listens there, or run `adb kill-server`"
-        raise Unreachable(server.address, f"the adb server at {place[0]} port {place[1]} cannot be asked ({exc.strerror or exc}): {cure}") from exc
+        raise Unreachable(address, f"the adb server at {place[0]} port {place[1]} cannot be asked ({exc.strerror or exc}): {cure}") from exc
     found = re.fullmatch(rb"OKAY0004([0-9a-fA-F]{4})", said)
     if not found:
-        raise Unreachable(
-            server.address, f"what listens on {place[0]} port {place[1]} is no adb server: end it, or set ANDROID_ADB_SERVER_PORT to another port"
-        )
+        raise Unreachable(address, f"what listens on {place[0]} port {place[1]} is no adb server: end it, or set ANDROID_ADB_SERVER_PORT to another port")
     return int(found[1], 16)
 
 
-def no_server(server: Server, said: str) -> Unreachable:
+def no_server(server: Server, said: str, address: str = "") -> Unreachable:
     """The error for a server that adb cannot start or reach; with adb's own last words."""
     words = last_line(said).removeprefix("adb: ").removeprefix("error: ").rstrip(".") or "it said nothing"
     cure = "check the name, the network and that its server runs with `adb -a`" if server.host else "run `adb kill-server`, then `adb devices` by hand"
-    return Unreachable(server.address, f"the adb server cannot be {'reached' if server.host else 'started'} ({words}): {cure}")
+    return Unreachable(address or server.address, f"the adb server cannot be {'reached' if server.host else 'started'} ({words}): {cure}")

@@ -44,8 +44,9 @@ def choose(address: str, serial: str, server: Server, *, timeout_s: float) -> At
     # A remote server is not ours to start, and one that already runs has seen its devices.
     settled = time.monotonic() + (SETTLE_S if not server.host and server.listens_on and server_version(server) is None else 0)
     dialled = ""
+    named = address if server.host else ""
     while True:
-        there = listed(server, timeout_s=timeout_s)
+        there = listed(server, timeout_s=timeout_s, address=named)
         meant = [one for one in there if serial in ("", one.serial)]
         if not serial and len(meant) > 1:
             raise InputError(f"{address!r} names no device, and several are attached: name one of {names(there)}")
