@@ -107,22 +107,27 @@ def measured(variants: Sequence[Variant]) -> list[Candidate]:
 
 def reason(best: Candidate, fastest: Candidate, all_measured: Sequence[Candidate], is_emulated: bool) -> str:
     """Why, in one sentence with figures: `w8a8 tflite: 1.60 ms p50, 2.5× faster than fp32, 0.28 of its download, …`."""
-    parts = ["smallest download, the latency is emulated" if is_emulated else f"{duration_text(best.latency.p50_ns)} p50"]
     float32 = reference(best, all_measured)
+    parts = [] if is_emulated else [f"{duration_text(best.latency.p50_ns)} p50"]
     if float32 is None:
-        parts.append(f"{bytes_text(best.artifact.download_bytes)} of download")
+        size = bytes_text(best.artifact.download_bytes)
+        parts.append(f"smallest download ({size})" if is_emulated else f"{size} of download")
     else:
         name = "fp32" if float32.variant.format == best.variant.format else f"fp32 {float32.variant.format}"
-        if not is_emulated:
-            parts.append(speed_text(best.latency, float32.latency) + name)
-        share = best.artifact.download_bytes / float32.artifact.download_bytes
-        parts.append(f"{share:.2f} of its download" if not is_emulated else f"{share:.2f} of {name}'s")
+        share = f"{best.artifact.download_bytes / float32.artifact.download_bytes:.2f}"
+        if is_emulated:
+            parts.append(f"smallest download ({share} of {name}'s)")
+        else:
+            its = f" ({duration_text(float32.latency.p50_ns)})" if float32 == fastest else ""
+            parts += [f"{speed_text(best.latency, float32.latency)}{name}{its}", f"{share} of its download"]
     accuracy = accuracy_of(best.variant)
     if accuracy is None:
         parts.append("accuracy unknown without labelled data")
     else:
         parts.append(f"accuracy {round(-drop_points(accuracy), 1) + 0.0:+.1f} points".replace("-", "−"))
-    if best is not fastest and not is_emulated:
+    if is_emulated:
+        return f"{title(best)}: {', '.join(parts)}; the latency is emulated"
+    if fastest not in (best, float32):
         parts.append(f"smaller than {title(fastest)}, whose p50 of {duration_text(fastest.latency.p50_ns)} is not clearly lower")
     return f"{title(best)}: {', '.join(parts)}"
 

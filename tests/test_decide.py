@@ -105,11 +105,17 @@ def test_where_intervals_overlap_the_smaller_download_wins() -> None:
     small = variant("w8", "tflite", 1_070_000, 3_000_000, spread_ns=40_000)
     choice = chosen(fast, small)
     assert choice.recipe == "w8"
-    assert choice.reason == (
-        "w8 tflite: 1.07 ms p50, as fast as fp32, 0.30 of its download, accuracy unknown without labelled data, "
-        "smaller than fp32 tflite, whose p50 of 1.00 ms is not clearly lower"
-    )
+    assert choice.reason == "w8 tflite: 1.07 ms p50, as fast as fp32 (1.00 ms), 0.30 of its download, accuracy unknown without labelled data"
     assert chosen(fast, variant("w8", "tflite", 1_090_000, 3_000_000, spread_ns=40_000)).recipe == "fp32"
+
+
+def test_a_rival_that_is_not_the_float32_is_named_with_its_p50() -> None:
+    float32, fast = variant("fp32", "tflite", 4_000_000, 10_000_000), variant("w8", "onnx", 1_000_000, 3_100_000)
+    choice = chosen(float32, fast, variant("w8", "tflite", 1_010_000, 3_000_000))
+    assert choice.reason == (
+        "w8 tflite: 1.01 ms p50, 4.0× faster than fp32, 0.30 of its download, accuracy unknown without labelled data, "
+        "smaller than w8 onnx, whose p50 of 1.00 ms is not clearly lower"
+    )
 
 
 def test_what_hardly_differs_is_as_fast_however_narrow_the_intervals() -> None:
@@ -147,7 +153,9 @@ def test_a_broken_limit_rules_a_variant_out() -> None:
 def test_emulated_latencies_do_not_rank() -> None:
     choice = chosen(variant("fp32", "tflite", 1_000_000, 1000, emulated=True), variant("w8", "tflite", 9_000_000, 300, emulated=True))
     assert choice.recipe == "w8"
-    assert choice.reason.startswith("w8 tflite: smallest download, the latency is emulated, 0.30 of fp32's")
+    assert choice.reason == "w8 tflite: smallest download (0.30 of fp32's), accuracy unknown without labelled data; the latency is emulated"
+    alone = chosen(variant("fp32", "tflite", 1_000_000, 1000, emulated=True), variant("w8", "tflite", 9_000_000, 3000, emulated=True))
+    assert alone.reason.startswith("fp32 tflite: smallest download (1.0 kB), ")
 
 
 def test_nothing_measured_means_no_choice() -> None:
