@@ -274,7 +274,8 @@ class Summary:
     ok: int
     """How many of the variants are."""
     recipe: str | None
-    """The chosen variant's, as is the format; None where none was chosen."""
+    """The chosen variant's, as are the format and p50; where none was chosen, those of the only one that was measured; else None."""
     format: str | None
     p50_ns: int | None
-    """The chosen variant's."""
+    chosen: bool
+    """False where nothing was chosen: what is told is then what was measured."""

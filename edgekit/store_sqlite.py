@@ -132,22 +132,31 @@ class Store:
 
     def list(self, limit: int = 20) -> tuple[Summary, ...]:
         """The last runs, the latest first."""
-        chosen = sa.and_(variants.c.run_id == runs.c.id, variants.c.recipe == runs.c.chosen_recipe, variants.c.format == runs.c.chosen_format)
         mine = sa.select(sa.func.count()).where(variants.c.run_id == runs.c.id)
+        measured = sa.select(sa.func.min(variants.c.id)).where(variants.c.run_id == runs.c.id, variants.c.p50_ns.is_not(None)).group_by(variants.c.run_id)
+        only = measured.having(sa.func.count() == 1).scalar_subquery()
+        told = variants.alias()  # the chosen variant; where none was chosen, the only one that was measured, as in a bench of one file
+        is_chosen = sa.and_(told.c.recipe == runs.c.chosen_recipe, told.c.format == runs.c.chosen_format)
+        is_told = sa.or_(is_chosen, sa.and_(runs.c.chosen_recipe.is_(None), told.c.id == only))
         query = (
             sa.select(
                 *runs.c["id", "started_utc", "finished", "model_path", "device_name", "device_address", "emulated", "profile"],
                 mine.scalar_subquery().label("variants"),
                 mine.where(variants.c.status == "ok").scalar_subquery().label("ok"),
-                runs.c.chosen_recipe.label("recipe"),
-                runs.c.chosen_format.label("format"),
-                sa.select(variants.c.p50_ns).where(chosen).scalar_subquery().label("p50_ns"),
+                *told.c["recipe", "format", "p50_ns"],
+                runs.c.chosen_recipe.is_not(None).label("chosen"),
             )
+            .outerjoin_from(runs, told, sa.and_(told.c.run_id == runs.c.id, is_told))
             .order_by(runs.c.id.desc())
             .limit(limit)
         )
         with self._transaction() as connection:
             return tuple(Summary(**row) for row in connection.execute(query).mappings())
+
+    def finished(self, run_id: str) -> bool:
+        """Whether a run is over: one that is not still goes on, or was cut off."""
+        with self._transaction() as connection:
+            return bool(connection.execute(sa.select(runs.c.finished).where(runs.c.id == run_id)).scalar_one())
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:

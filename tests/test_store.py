@@ -59,6 +59,7 @@ def test_a_run_that_never_finished_keeps_what_was_appended(store: Store) -> None
     store.append("a", measured)
     assert store.get("last").variants == (measured,)
     assert not store.list()[0].finished
+    assert not store.finished("a")
 
 
 def test_a_variant_measured_again_replaces_the_earlier_one(store: Store) -> None:
@@ -84,9 +85,18 @@ def test_the_list_shows_the_latest_first_with_its_choice(store: Store) -> None:
     keep(store, run("20261122-020000-bbbb", variant("w8a8", "tflite", 1_600_000, 10), broken("w8", "onnx"), chosen=CHOSEN))
     last, first = store.list()
     assert (last.id, last.finished, last.variants, last.ok) == ("20261122-020000-bbbb", True, 2, 1)
-    assert (last.recipe, last.format, last.p50_ns) == ("w8a8", "tflite", 1_600_000)
-    assert (first.recipe, first.p50_ns) == (None, None)
+    assert (last.recipe, last.format, last.p50_ns, last.chosen) == ("w8a8", "tflite", 1_600_000, True)
+    assert (first.recipe, first.format, first.p50_ns, first.chosen) == ("fp32", "tflite", 4_000_000, False)
+    assert store.finished(last.id)
     assert [line.id for line in store.list(limit=1)] == [last.id]
+
+
+def test_of_several_measured_and_none_chosen_the_list_shows_none(store: Store) -> None:
+    measured, other = variant("fp32", "tflite", 4_000_000, 10), variant("w8", "tflite", 4_000_000, 10)
+    keep(store, run("a", measured, other))
+    keep(store, run("b", measured, broken("w8", "onnx")))
+    keep(store, run("c", broken("w8", "onnx")))
+    assert [(line.recipe, line.p50_ns, line.variants) for line in store.list()] == [(None, None, 1), ("fp32", 4_000_000, 2), (None, None, 2)]
 
 
 def test_a_run_is_found_by_a_prefix_that_only_it_has(store: Store) -> None:
