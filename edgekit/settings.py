@@ -18,6 +18,8 @@ from edgekit.transport.streams import last_line
 
 CPUS = "/sys/devices/system/cpu"
 NOTE = "/data/local/tmp/edgekit-awake"
+NOT_OFFERED = 3
+"""What governor.sh ends with where a processor has no such governor."""
 AWAKE_S = 30.0
 """Each of Android's settings takes up to some seconds on an old phone."""
 
@@ -40,6 +42,8 @@ def governor(transport: Transport, told: Told, wanted: str, cpus: str = CPUS) ->
     try:
         return Hold.start(transport, script, wanted, cpus)
     except CommandFailed as exc:
+        if exc.code == NOT_OFFERED:
+            raise DeviceError(transport.address, f"there is no frequency governor {wanted} there, {last_line(exc.stderr)}: name one of these") from exc
         allow = "run `adb root`, where its build allows it" if told.android else f"allow it there (`sudo chmod a+w {cpus}/cpu*/cpufreq/scaling_governor`)"
         cure = f"{allow}, or leave out --set-governor"
         raise DeviceError(transport.address, f"its governor cannot be set to {wanted} ({last_line(exc.stderr)}): {cure}") from exc

@@ -65,13 +65,26 @@ def test_without_rights_nothing_stays_changed_and_the_cure_is_named(device: Tran
     assert words(files[:1]) == ["ondemand"]
 
 
-def test_a_governor_that_the_kernel_does_not_offer_is_refused_with_those_it_does(device: Transport, tmp_path: Path) -> None:
+def test_a_governor_that_is_not_offered_is_said_before_the_rights_to_set_it(device: Transport, tmp_path: Path) -> None:
+    files = cpus(tmp_path, "ondemand", "ondemand")
+    files[1].unlink()
+    files[1].symlink_to("/proc/sys/kernel/ostype")  # not even root may write it
+    (tmp_path / "cpu1" / "cpufreq" / "scaling_available_governors").write_text("ondemand performance\n")
+
+    with pytest.raises(DeviceError, match=r"^local: there is no frequency governor warp there, it offers ondemand performance: name one of these$"):
+        governor(device, told("raspberry-pi-5-quiet"), "warp", str(tmp_path))
+    with pytest.raises(DeviceError, match="cannot be written"):
+        governor(device, told("raspberry-pi-5-quiet"), "performance", str(tmp_path))
+
+    assert words(files[:1]) == ["ondemand"]
+
+
+def test_a_governor_that_the_kernel_refuses_is_called_so(device: Transport, tmp_path: Path) -> None:
     (file,) = cpus(tmp_path, "ondemand")
     file.unlink()
     file.symlink_to("/proc/self/oom_score_adj")  # everybody may write it, and it takes numbers only
-    (tmp_path / "cpu0" / "cpufreq" / "scaling_available_governors").write_text("ondemand performance\n")
 
-    with pytest.raises(DeviceError, match="the kernel refuses it; it offers ondemand performance"):
+    with pytest.raises(DeviceError, match=r"cannot be set to turbo \(the kernel refuses it\)"):
         governor(device, told("raspberry-pi-5-quiet"), "turbo", str(tmp_path))
 
 

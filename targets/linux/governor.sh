@@ -1,4 +1,5 @@
-# The frequency governor $1 on every processor below $2, until stdin ends; then each has its former one again. Says `ok` when it is set.
+# The frequency governor $1 on every processor below $2, until stdin ends; then each has its former one again. Says `ok` when it is set;
+# ends with 3 where it is not offered.
 
 wanted=$1
 files=$2/cpu[0-9]*/cpufreq/scaling_governor
@@ -10,6 +11,15 @@ restore() {
     done
 }
 
+# A name that a processor does not offer is said before anything is tried; where none is told, the kernel decides.
+for file in $files; do
+    offered=
+    [ ! -r "${file%_governor}_available_governors" ] || read -r offered < "${file%_governor}_available_governors"
+    case " $offered " in "  " | *" $wanted "*) continue ;; esac
+    echo "it offers $offered" >&2
+    exit 3
+done
+
 # From here on the positional parameters are what was changed: file, former governor, file, …
 set --
 for file in $files; do
@@ -20,9 +30,7 @@ for file in $files; do
         if [ ! -w "$file" ]; then
             why="$file cannot be written"
         else
-            offered=
-            [ ! -r "${file%_governor}_available_governors" ] || read -r offered < "${file%_governor}_available_governors"
-            why="the kernel refuses it; it offers ${offered:-no other}"
+            why="the kernel refuses it"
         fi
         restore "$@" 2> /dev/null
         echo "$why" >&2
