@@ -167,7 +167,8 @@ def holder(transport: Transport, root: str) -> Finding:
         with lock(transport, root, Holder.here("edgekit doctor")):
             return Finding("in use", "ok", "no other edgekit uses it")
     except DeviceError as exc:
-        return Finding("in use", "warn", str(exc), "wait until it has ended: two at once disturb each other")
+        found, _, cure = str(exc).removeprefix(f"{exc.address.rstrip(':')}: ").rpartition(": ")
+        return Finding("in use", "warn", found, f"{cure}: two at once disturb each other")
 
 
 def speed(state: Mapping[str, str]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -102,7 +103,9 @@ def test_another_edgekit_on_the_device_is_named(tmp_path: Path, monkeypatch: pyt
 
     assert alone["in use"].verdict == "ok"
     assert shared["in use"].verdict == "warn"
-    assert "ml@laptop" in shared["in use"].found
+    assert shared["in use"].found.startswith("in use by ml@laptop since ")
+    assert shared["in use"].found.endswith("(edgekit deploy)")
+    assert shared["in use"].cure == "wait until it is done, or end process 1234 on laptop: two at once disturb each other"
 
 
 def test_a_folder_that_was_not_made_is_not_made_by_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +140,18 @@ def test_a_device_that_has_gone_is_a_finding_not_a_crash(monkeypatch: pytest.Mon
     assert only.found.startswith(server.address)
 
 
+@pytest.mark.parametrize("columns", ["60", "160"])
+def test_no_path_is_cut_on_a_narrow_terminal(tmp_path: Path, columns: str) -> None:
+    store = tmp_path / "a-folder-with-a-long-name-that-does-not-fit-into-one-column" / "edgekit"
+    store.mkdir(parents=True)
+
+    done = edgekit("doctor", "--target", "local", COLUMNS=columns, EDGEKIT_CACHE_DIR=str(store))
+
+    assert max(map(len, done.stdout.splitlines())) <= int(columns)
+    assert "…" not in done.stdout
+    assert "thatdoesnotfit" in re.sub(r"[\s-]", "", done.stdout)
+
+
 # --- edgekit doctor --record -----------------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +162,8 @@ def test_what_a_device_tells_is_written_for_its_owner_to_send(tmp_path: Path) ->
     assert recorded.parent == tmp_path / "sent"
     assert list(recorded.parent.iterdir()) == [recorded]
     text = recorded.read_text(encoding="utf-8")
-    assert text.strip() in done.stderr
+    assert len(done.stderr.splitlines()) == 1  # not all of it once more
+    assert f"What it tells is in {recorded}. Serials, names and addresses are removed, the model and the system's build stay" in done.stderr
     assert "Nothing was sent" in done.stderr
     example = json.loads(text)
     assert reading("\n".join(example["output"])) == example["expected"]
