@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,14 +22,37 @@ PIPE_WIDTH = 200
 """What is not a terminal has no width; tables are written in full."""
 
 
-WIDE = 10_000
+NEW_S, GOES_ON_S = 2.0, 30.0
+"""On a pipe: how long a new thing has to take to be worth a line, and how often there is one for a count that goes on."""
+
+GAP = 2
+"""Spaces between two columns."""
+
+SHORTENED = 12
+"""Characters that a name keeps where a terminal is narrow."""
+
+
+class Terminal(Console):
+    """A console whose reader may go away, as `| head` does: that is no error."""
+
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()  # nothing is left to flush to
+        except SystemExit as exc:
+            raise SystemExit(0) from exc
 
 
 def console(stderr: bool = False) -> Console:
-    made = Console(stderr=stderr, highlight=False, emoji=False)  # adb:phone:5555 is an address, not a picture
+    """Without a colour system rich writes no escape codes at all; `no_color` would leave bold and dim."""
+    made = Terminal(stderr=stderr, highlight=False, emoji=False, color_system=None if plain() else "auto")  # adb:phone:5555 is no picture
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = PIPE_WIDTH
     return made
+
+
+def plain() -> bool:
+    """Whether the user or the terminal wants no escape codes (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")
 
 
 out = console()
@@ -43,31 +67,35 @@ may_install = click.option("--install", is_flag=True, help="Install a missing to
 
 def print_json(verb: str, body: dict[str, Any]) -> None:
     """The one object that --json promises."""
-    print(json.dumps({"schema": f"edgekit.{verb}/1", **body}, indent=1, allow_nan=False))
+    out.out(json.dumps({"schema": f"edgekit.{verb}/1", **body}, indent=1, allow_nan=False))
 
 
 @contextmanager
-def working(first: str) -> Iterator[Progress]:
-    """A spinner with what is being done and for how long; on a pipe, a line for each new thing that takes over two seconds."""
-    if err.is_terminal:
+def working(first: str, clock: Callable[[], float] = time.monotonic) -> Iterator[Progress]:
+    """A spinner with what is being done and for how long; where there can be none, a line for each new thing, and one now and then for a count.
+
+    Args:
+        clock: seconds.
+    """
+    if err.is_terminal and not plain():
         from rich.markup import escape
 
-        started = time.monotonic()
+        started = clock()
         with err.status(escape(first)) as status:
 
             def show(text: str, fraction: float | None) -> None:
                 share = "" if fraction is None else f" {fraction:4.0%}"
-                status.update(f"{escape(text)}{share} [dim]{time.monotonic() - started:.0f} s[/dim]")
+                status.update(f"{escape(text)}{share} [dim]({clock() - started:.0f} s)[/dim]")
 
             yield show
     else:
-        last, shown = time.monotonic(), ""
+        last, shown = clock(), ""
 
         def tell(text: str, fraction: float | None) -> None:
             nonlocal last, shown
             kind = re.sub(r"\d+", "", text)  # a count that goes on is nothing new
-            if time.monotonic() - last > 2 and kind != shown:
-                last, shown = time.monotonic(), kind
+            if clock() - last > (GOES_ON_S if kind == shown else NEW_S):
+                last, shown = clock(), kind
                 print(text, file=sys.stderr, flush=True)
 
         yield tell
@@ -81,6 +109,8 @@ class Column:
     right: bool = False
     drop: int = 0
     """0 stays; where the terminal is too narrow, the column with the largest number goes first."""
+    shortened: bool = False
+    """Names that may lose their ends before a column goes; all other cells of such a table stay whole."""
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], bold: int | None = None) -> None:
@@ -89,18 +119,24 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
     Args:
         bold: index of the row to stress.
     """
+    widths = [max(Measurement.get(out, out.options, cell).maximum for cell in (column.name, *cells)) for column, *cells in zip(columns, *rows, strict=True)]
+    least = [min(width, SHORTENED) if column.shortened else width for column, width in zip(columns, widths, strict=True)]
     kept = list(range(len(columns)))
-    while True:
-        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for index in kept:
-            made.add_column(columns[index].name, justify="right" if columns[index].right else "left")
-        for number, row in enumerate(rows):
-            made.add_row(*(row[index] for index in kept), style="bold" if number == bold else "")
+    while (needed := sum(least[index] + GAP for index in kept) - GAP) > out.width:
         droppable = [index for index in kept if columns[index].drop]
-        if not droppable or out.measure(made, options=out.options.update(width=WIDE)).maximum <= out.width:
+        if not droppable:
             break
         kept.remove(max(droppable, key=lambda index: columns[index].drop))
-    out.print(made)
+    whole = any(column.shortened for column in columns)
+    beyond = needed if whole and needed > out.width else None
+    made = Table(width=beyond, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for index in kept:
+        stays = whole and not columns[index].shortened
+        justify: JustifyMethod = "right" if columns[index].right else "left"
+        made.add_column(columns[index].name, justify=justify, no_wrap=stays, min_width=widths[index] if stays else None)
+    for number, row in enumerate(rows):
+        made.add_row(*(row[index] for index in kept), style="bold" if number == bold else "")
+    out.print(made, crop=not whole)
     gone = [column.name for index, column in enumerate(columns) if index not in kept]
     if gone:
         err.print(f"not shown for want of width: {', '.join(gone)} (--json has everything)", style="dim", soft_wrap=True)
