@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.cli import run
+from edgekit.cli.profile import already
 from edgekit.errors import InputError
 from edgekit.profile import Profile, load, match_profile, profiles, read
 from edgekit.verbs.profile import draft
@@ -104,7 +105,7 @@ def test_a_draft_loads_and_matches_the_device(identity: dict[str, str]) -> None:
     [
         ("pi", "raspberry-pi-5-model-b-8gb", "Raspberry Pi 5 Model B, 8 GB", "linux", ("tflite", "onnx")),
         ("pi-32", "raspberry-pi-4-model-b-2gb", "Raspberry Pi 4 Model B, 2 GB", "linux", ("tflite",)),
-        ("pixel", "pixel-7", "Pixel 7", "android", ("tflite", "onnx")),
+        ("pixel", "pixel-7-own", "Pixel 7", "android", ("tflite", "onnx")),
         ("old-phone", "moto-g-5", "Moto G (5)", "android", ("tflite",)),
         ("mac", "mac14-2", "Mac14,2", "macos", ("coreml", "tflite", "onnx")),
         ("laptop", "lenovo-20xw", "LENOVO 20XW", "linux", ("tflite", "onnx")),
@@ -142,6 +143,30 @@ def test_limits_are_those_of_the_profiles_that_ship_in_the_same_words() -> None:
     assert written(PIXEL).limits == load("pixel-7").limits
     assert written(PI).limits == load("raspberry-pi-5-8gb").limits
     assert written(MAC).limits == load("macos-arm64").limits == written(LAPTOP).limits
+
+
+@pytest.mark.parametrize(("kb", "limit"), [("24690000", 1_500_000_000), ("5700000", 375_000_000), ("11500000", 750_000_000)])
+def test_a_share_of_the_memory_is_that_share_of_what_is_sold(kb: str, limit: int) -> None:
+    most = written(PIXEL | {"memory_kb": kb}).limits.peak_rss_bytes_max
+    assert most is not None
+    assert (most.value, "a sixteenth of the phone's memory" in most.source) == (limit, True)
+    assert written(PI | {"model": "Raspberry Pi Zero 2 W Rev 1.0", "memory_kb": "430000"}, "zero").limits == load("raspberry-pi-zero-2-w").limits
+
+
+def test_the_name_of_a_profile_that_is_there_is_not_proposed() -> None:
+    assert draft(PIXEL, on=DAY).profile.name == "pixel-7-own"
+    written(PIXEL, "pixel-7-own")
+    assert draft(PIXEL, on=DAY).profile.name == "pixel-7-own-2"
+    assert draft(PIXEL, name="pixel-7", on=DAY).profile.name == "pixel-7"  # who says so gets it
+
+
+def test_that_there_is_a_profile_already_is_said() -> None:
+    shipped = load("pixel-7")
+    assert already(shipped, draft(PIXEL, on=DAY).profile).endswith(
+        "the profile pixel-7 already (`edgekit profile show pixel-7`): none is needed for it, and in ./device_profiles this one would be taken before it"
+    )
+    assert already(shipped, shipped).endswith("and this one would hide it")
+    assert already(load("raspberry-pi-5-8gb"), draft(VM, on=DAY).profile).endswith("none is needed for it")
 
 
 def test_hostile_words_cannot_break_the_toml() -> None:

@@ -13,7 +13,7 @@ from edgekit.cli.options import target_option
 from edgekit.cli.say import Column, as_json, err, out, print_json, print_table, working
 from edgekit.errors import InputError
 from edgekit.files import write_text
-from edgekit.profile import Profile, load, match_profile
+from edgekit.profile import Profile, load, match_profile, plain
 from edgekit.units import bytes_text, duration_text
 
 
@@ -76,10 +76,18 @@ def draft_command(target: str, path: Path | None, json_wanted: bool) -> None:
     if path is None:
         click.echo(made.toml, nl=False)
     if known is not None:
-        err.print(Text(f"the device matches the profile {known.name} already", style="yellow"), soft_wrap=True)
+        err.print(Text(already(known, made.profile), style="yellow"), soft_wrap=True)
     where = "look it over" if path and path.parent.resolve() == (Path.cwd() / "device_profiles").resolve() else "put it into ./device_profiles"
     written = f"written to {path}; " if path else ""
     err.print(Text(f"{written}{where}: `--target {made.profile.name}` finds it there", style="dim"), soft_wrap=True)
+
+
+def already(known: Profile, drafted: Profile) -> str:
+    """What to think of where there is a profile that the device matches."""
+    words = f"the device matches the profile {known.name} already (`edgekit profile show {known.name}`): none is needed for it"
+    if plain(drafted.name) == plain(known.name):
+        return f"{words}, and this one would hide it"
+    return f"{words}, and in ./device_profiles this one would be taken before it" if drafted.match.rules >= known.match.rules else words
 
 
 def told(profile: Profile) -> dict[str, dict[str, str | int | float]]:

@@ -6,6 +6,7 @@ who drafts a profile looks them over.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tomllib
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from edgekit.errors import InputError
-from edgekit.profile import Platform, Profile, platform_told
+from edgekit.profile import Platform, Profile, find, platform_told
 
 RESPONSE = "edgekit default: 0.1 s, up to which a reaction feels instantaneous (J. Nielsen, Usability Engineering, 1993, section 5.5)"
 FLOW = "edgekit default: 1 s, the limit for a person's flow of thought (J. Nielsen, Usability Engineering, 1993, section 5.5)"
@@ -48,7 +49,7 @@ def draft(identity: Mapping[str, str], *, name: str | None = None, on: date) -> 
 
     Args:
         identity: as `Told.identity`.
-        name: the profile's; None makes one of the model.
+        name: the profile's; None makes one of the model that no profile has yet.
         on: the day on which the device told it.
 
     Raises:
@@ -56,7 +57,7 @@ def draft(identity: Mapping[str, str], *, name: str | None = None, on: date) -> 
     """
     told = {key: clean(value) for key, value in identity.items() if clean(value)}
     platform = platform_told(told)
-    chosen = name or slug(kind(told, platform))
+    chosen = name or free(slug(kind(told, platform)))
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", chosen):
         raise InputError(f"'{chosen}' is no name for a profile: name the file with small letters, digits, - and _, as in -o device_profiles/my-board.toml")
     rules = dict(match_rules(told, platform))
@@ -135,11 +136,11 @@ def limits(told: Mapping[str, str], platform: Platform) -> Iterator[tuple[str, i
     if platform == "android":
         yield "download_bytes_max", 100_000_000, DOWNLOAD
         if memory(told):
-            yield "peak_rss_bytes_max", rounded_down(built_in(memory(told)) // 16), PHONE_MEMORY
+            yield "peak_rss_bytes_max", share(memory(told), 16), PHONE_MEMORY
         yield "latency_p50_ns_max", 100_000_000, RESPONSE
     elif platform == "linux" and told.get("model"):
         if memory(told):
-            yield "peak_rss_bytes_max", rounded_down(built_in(memory(told)) // 4), BOARD_MEMORY
+            yield "peak_rss_bytes_max", share(memory(told), 4), BOARD_MEMORY
         yield "latency_p50_ns_max", 1_000_000_000, FLOW
     yield "accuracy_drop_points_max", 1.0, ACCURACY
 
@@ -172,6 +173,11 @@ def built_in(usable: int) -> int:
     return power // 4 * 3 if usable <= power // 4 * 3 else power
 
 
+def share(usable: int, parts: int) -> int:
+    """A part of the memory as it is sold: of 24 GB (2^30 bytes each) a sixteenth is 1_500_000_000."""
+    return built_in(usable) * 10**9 // 2**30 // parts
+
+
 def rounded_down(size: int) -> int:
     """To one digit: 536_870_912 → 500_000_000."""
     digits = str(size)
@@ -181,6 +187,13 @@ def rounded_down(size: int) -> int:
 def slug(text: str) -> str:
     """`Raspberry Pi 5 Model B, 8 GB` → `raspberry-pi-5-model-b-8gb`."""
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"(\d) ([gm]b)\b", r"\1\2", text.lower())).strip("-")[:60] or "device"
+
+
+def free(name: str) -> str:
+    """`pixel-7`, or `pixel-7-own` where a profile is called so: one in ./device_profiles would hide the one that ships."""
+    own = f"{name}-own"
+    names = itertools.chain((name, own), (f"{own}-{number}" for number in itertools.count(2)))
+    return next(other for other in names if find(other) is None)
 
 
 def clean(value: str) -> str:
