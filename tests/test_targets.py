@@ -51,11 +51,16 @@ def test_this_machine_the_lab_what_is_attached_and_the_profiles_are_listed_in_th
     assert lines["linux-x86_64"].untested is None
 
 
-def test_virtual_devices_are_called_so() -> None:
+def test_virtual_devices_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    rule = "a profile's name means a virtual device only where no other device, named or attached, is of that kind"
+    assert run(["targets"], debug=False) == 0
+    assert rule not in capsys.readouterr().out
     virtual_lab_file().parent.mkdir(parents=True)
     virtual_lab_file().write_text(LAB.replace("bench-pi", "virtual-pi"))
     lines = {line.name: line.title for line in targets().targets}
     assert lines["virtual-pi"] == "Raspberry Pi 5, 8 GB, virtual"
+    assert run(["targets"], debug=False) == 0
+    assert rule in capsys.readouterr().out
 
 
 def test_a_device_may_be_named_as_its_kind() -> None:

@@ -18,7 +18,8 @@ def command(json_wanted: bool) -> None:
     """List the devices and profiles that --target takes.
 
     Devices of ./lab.toml and of your own lab.toml, those that adb has attached, and the profiles: a profile's name stands for the
-    only device of its kind that is known. An address works too: local, ssh:user@host[:port], adb:SERIAL[@HOST[:PORT]].
+    only device of its kind that is known, and for a virtual one only where there is no other.
+    An address works too: local, ssh:user@host[:port], adb:SERIAL[@HOST[:PORT]].
     """
     found = targets()
     if json_wanted:
@@ -34,6 +35,8 @@ def command(json_wanted: bool) -> None:
     for target in found.targets:
         if target.cure:
             say(f"{target.name} {target.cure}", "yellow")
+    if any(target.virtual for target in found.targets):
+        say("a profile's name means a virtual device only where no other device, named or attached, is of that kind", "dim")
     if found.adb:
         say(f"attached devices are not listed: {found.adb}", "dim")
     out.print()

@@ -27,6 +27,8 @@ class Target:
     """adb's word for an attached device: `device` where it is ready."""
     cure: str | None = None
     """What is wrong with it and what to do, to go behind its name."""
+    virtual: bool = False
+    """Of the virtual lab: a profile's name means it only where no other device has that profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def of_device(name: str, address: str, profile: Profile | None, phone: Phone | N
     named, untested = (profile.name, profile.untested) if profile else (None, None)
     state, cure = (phone.state, phone.cure or None) if phone else (None, None)
     words = ", ".join(filter(None, (title, "virtual" if virtual else "")))
-    return Target(name, "device", address, named, words, untested, state, cure)
+    return Target(name, "device", address, named, words, untested, state, cure, virtual)
 
 
 def attached_line(phone: Phone) -> Target:
