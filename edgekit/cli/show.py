@@ -9,9 +9,9 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
+from edgekit.cli.remarks import how_measured, interval_text, remarks
 from edgekit.cli.say import Column, out, print_table, status_text
-from edgekit.decide import accuracy_of, not_judged
-from edgekit.profile import find
+from edgekit.decide import accuracy_of
 from edgekit.records import Accuracy, Artifact, Latency, Measurement, Memory, Model, Parity, Run, Variant
 from edgekit.units import bytes_text, duration_text
 
@@ -19,6 +19,9 @@ EXACT_DB = 200.0
 """Beyond what float64 can tell from no error at all."""
 BAR = 12
 """Characters."""
+
+
+UNFINISHED = "still going, or cut off; if it was cut off, repeat the command, and it goes on with what is missing"
 
 
 def model_json(model: Model) -> dict[str, Any]:
@@ -202,8 +205,9 @@ def print_variants(run: Run) -> None:
     labelled = any(accuracy_of(variant) for variant in run.variants)
     columns = [
         Column(""), Column("variant"), Column("status"), Column("size", right=True, drop=2), Column("download", right=True, drop=1),
-        Column("accuracy" if labelled else "SQNR", right=True), Column("p50", right=True), Column("p90", right=True, drop=3),
-        Column("load", right=True, drop=5), Column("peak memory", right=True, drop=4), Column("model memory", right=True, drop=6),
+        Column("accuracy" if labelled else "SQNR", right=True), Column("p50", right=True), Column("95 % of p50", right=True, drop=7),
+        Column("p90", right=True, drop=3), Column("load", right=True, drop=5), Column("peak memory", right=True, drop=4),
+        Column("model memory", right=True, drop=6),
     ]  # fmt: skip
     rows: list[list[str | Text]] = []
     chosen = None
@@ -221,31 +225,13 @@ def print_variants(run: Run) -> None:
             bytes_text(artifact.download_bytes if artifact else None),
             accuracy_text(accuracy_of(variant)) if labelled else sqnr_text(parity),
             duration_text(latency.p50_ns if latency else None),
+            interval_text(latency),
             duration_text(latency.p90_ns if latency else None),
             duration_text(latency.load_ns if latency else None),
             bytes_text(memory.peak_rss_bytes if memory else None),
             bytes_text(memory.model_rss_bytes if memory else None),
         ])  # fmt: skip
     print_table(columns, rows, bold=chosen)
-
-
-def remarks(run: Run) -> list[str]:
-    """Lines below the table: errors, each with all variants that have it, limits that are broken, and limits that could not be held."""
-    names: dict[str, list[str]] = {}
-    for variant in run.variants:
-        if variant.error:
-            names.setdefault(f" {variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
-        notes = variant.measurement.notes if variant.measurement else ()
-        if variant.artifact is not None and not variant.artifact.route:  # a file that was given: what it was compared with
-            notes = (*variant.artifact.notes, *notes)
-        for note in notes:
-            if not (variant.error or "").endswith(note):
-                names.setdefault(f": {note}", []).append(f"{variant.format} {variant.recipe}")
-        for violation in variant.violations:
-            names.setdefault(f" too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
-    profile = find(run.profile) if run.profile else None
-    unjudged = dict.fromkeys(line for variant in run.variants if variant.status == "ok" for line in not_judged(variant, profile))
-    return [*(f"{', '.join(who)}{what}" for what, who in names.items()), *unjudged]
 
 
 def print_minutes(run: Run) -> None:
@@ -268,19 +254,27 @@ def print_minutes(run: Run) -> None:
     print_table(columns, rows)
 
 
-def print_run(run: Run) -> None:
-    """A run's heading, its table, what went wrong, and the choice."""
-    where = "emulated processor" if run.emulated else (f"profile {run.profile}" if run.profile else "no profile")
-    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({where})  run {run.id}")
-    print_variants(run)
+def print_run(run: Run, *, finished: bool = True) -> None:
+    """A run's heading, how it was measured, its table, what went wrong, and the choice.
+
+    Args:
+        finished: False adds that it was not, and what to do; for a run that comes out of the store.
+    """
+    profile = f"profile {run.profile}" if run.profile else "no profile"
+    where = f"emulated processor, {profile}" if run.emulated else profile
+    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({escape(where)})  run {run.id}", soft_wrap=True)
+    if how := how_measured(run):
+        out.print(how, style="dim", markup=False, soft_wrap=True)
+    if run.variants:
+        print_variants(run)
     print_minutes(run)
     for line in remarks(run):
         out.print(line, style="dim", markup=False, soft_wrap=True)
     if run.chosen is not None:
         out.print(f"[bold green]ship[/bold green] {escape(run.chosen.reason)}", soft_wrap=True)
-    elif not run.variants:
-        out.print("[bold yellow]not finished[/bold yellow]: it was stopped before the first variant was measured")
-    elif not measured_alone(run):
+    if not finished:
+        out.print(f"[bold yellow]not finished[/bold yellow]: {UNFINISHED}", soft_wrap=True)
+    elif run.chosen is None and not measured_alone(run):
         out.print("[bold yellow]nothing to ship[/bold yellow]: no variant was measured, right and within the limits", soft_wrap=True)
 
 
