@@ -68,6 +68,7 @@ def measure(bench: Bench, subjects: Sequence[Subject], protocol: Protocol, setti
     What goes wrong with one file is yielded in place of its measurement and does not stop the others; once the connection is lost,
     that is what is yielded for all that are not done.
     """
+    bench.send_ahead(subjects, progress)
     going = [Going(subject, protocol.processes, protocol.repeats) for subject in subjects]
     while not all(one.over for one in going):
         for one in going:

@@ -76,6 +76,11 @@ class Subject:
     labels: Path | None = None
     bound: Bound | None = None
 
+    @property
+    def sample_files(self) -> tuple[Path, ...]:
+        """One for each input, in order."""
+        return tuple(self.samples / f"{i}.npy" for i in range(len(self.inputs)))
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -10,6 +10,7 @@ or when the connection or this machine is gone.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -49,6 +50,7 @@ class Bench:
     brought: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Format → where what its runner needs is on the device."""
     there: dict[Path, str] = field(default_factory=dict)
+    """Files here → where they are on the device."""
     agent_s: float = 0.0
     """Seconds that agents ran, all in all: what a run spends beyond them and waiting is overhead."""
     waited_s: float = 0.0
@@ -96,6 +98,16 @@ class Bench:
         """How the device is now, in its own words."""
         return ask_state(self.transport, self.platform)
 
+    def send_ahead(self, subjects: Sequence[Subject], progress: Progress) -> None:
+        """Have all files of a run on the device in one go. What goes wrong is not said here: `prepare` sends what is missing by itself."""
+        files = {subject.path for subject in subjects if subject.path.is_file()} | {path for subject in subjects for path in subject.sample_files}
+        for path in files:
+            self.there.pop(path, None)  # it may have changed since the last run of this bench
+        names = {f"{hashlib.sha256(str(path).encode()).hexdigest()[:8]}-{path.name}": path for path in files}  # of several folders
+        with contextlib.suppress(DeviceError, InputError):
+            for name, there in self.delivery.deliver(names, sending(progress)).items():
+                self.there[names[name]] = there
+
     def prepare(self, subject: Subject, settings: Settings, progress: Progress) -> dict[str, Any]:
         """Have all that a job needs on the device; the job's description.
 
@@ -105,21 +117,21 @@ class Bench:
             DeviceError: the connection, the device's disk.
         """
         progress("preparing the runtime", None)
-        listener: Callable[[str, int, int], None] = lambda name, sent, total: progress(f"sending {name}", sent / max(total, 1))  # noqa: E731
         if subject.format not in self.brought:
-            self.brought[subject.format] = self.runner.bring(self.delivery, subject.format, listener)
-        inputs = [subject.samples / f"{i}.npy" for i in range(len(subject.inputs))]
-        missing = {path.name: path for path in inputs if path not in self.there}
+            self.brought[subject.format] = self.runner.bring(self.delivery, subject.format, sending(progress))
         model = f"model{subject.path.suffix}"
-        delivered = self.delivery.deliver({**missing, model: subject.path}, listener)
-        self.there.update({path: delivered[name] for name, path in missing.items()})
-        there = sha256_tree(subject.path) if subject.path.is_dir() else delivered[model]  # the device's store is addressed by content, folders as archives
-        if subject.sha256 not in there:
+        names = {model: subject.path, **{path.name: path for path in subject.sample_files}}
+        missing = {name: path for name, path in names.items() if path not in self.there}
+        delivered = self.delivery.deliver(missing, sending(progress)) if missing else {}
+        self.there.update({missing[name]: there for name, there in delivered.items()})
+        artifact = self.there[subject.path]
+        content = sha256_tree(subject.path) if subject.path.is_dir() else artifact  # the device's store is addressed by content, folders as archives
+        if subject.sha256 not in content:
             raise InputError(f"{subject.path} has changed since it was made (its SHA-256 was {subject.sha256[:12]}…): convert the model again")
         job = {
-            "artifact": delivered[model],
+            "artifact": artifact,
             "format": subject.format,
-            "inputs": [self.there[path] for path in inputs],
+            "inputs": [self.there[path] for path in subject.sample_files],
             "inputs_spec": [asdict(spec) for spec in subject.inputs],
             "outputs_spec": [asdict(spec) for spec in subject.outputs],
             "threads": settings.threads,
@@ -153,3 +165,8 @@ class Bench:
             self.delivery.remove()
         with contextlib.suppress(DeviceError):
             self.held.close()
+
+
+def sending(progress: Progress) -> Callable[[str, int, int], None]:
+    """A listener to a delivery."""
+    return lambda name, sent, total: progress(f"sending {name}", sent / max(total, 1))
