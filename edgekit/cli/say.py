@@ -133,7 +133,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
     for index in kept:
         stays = whole and not columns[index].shortened
         justify: JustifyMethod = "right" if columns[index].right else "left"
-        made.add_column(columns[index].name, justify=justify, no_wrap=stays, min_width=widths[index] if stays else None)
+        made.add_column(columns[index].name, justify=justify, no_wrap=stays)
     for number, row in enumerate(rows):
         made.add_row(*(row[index] for index in kept), style="bold" if number == bold else "")
     out.print(made, crop=not whole)
