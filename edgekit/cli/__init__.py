@@ -116,6 +116,7 @@ def say_error(argv: list[str], kind: str, message: str, exit_code: int) -> int:
         verb = next((arg for arg in argv if not arg.startswith("-")), "edgekit")
         body = {"schema": f"edgekit.{verb}/1", "error": {"kind": kind, "message": message, "exit_code": exit_code}}
         print(json.dumps(body, indent=1))
-    style = ("\033[1;31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
+    style = ("\033[1;31m", "\033[0m") if sys.stderr.isatty() and not plain else ("", "")
     print(f"{style[0]}error:{style[1]} {message}", file=sys.stderr)
     return exit_code
