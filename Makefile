@@ -25,10 +25,10 @@ lint: $(BIN)/edgekit
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# In full what `make test` samples: a thousand damaged models, ten thousand damaged answers of devices for each parser.
+# In full what `make test` samples: a thousand damaged models, ten thousand damaged answers for each parser, each fault over each way.
 soak: $(BIN)/edgekit
 	$(BIN)/edgekit toolchains install --all
-	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py
+	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py
 
 bench: $(BIN)/edgekit
 	$(BIN)/python benchmarks/run.py

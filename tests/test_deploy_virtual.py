@@ -25,7 +25,7 @@ def network() -> tuple[Path, Path]:
 def test_a_device_without_python_runs_what_is_right_and_is_sent_nothing_twice(
     target: str, profile: str, virtual_targets: Lab, network: tuple[Path, Path]
 ) -> None:
-    argv = ["deploy", network[0], "--target", target, "--to", "tflite,onnx", "--recipe", "fp32,w8a8", "--data", network[1], "--json"]
+    argv = ["deploy", network[0], "--target", target, "--to", "tflite,onnx", "--recipe", "fp32", "--data", network[1], "--json"]
 
     first = edgekit(*argv)
 
@@ -35,9 +35,7 @@ def test_a_device_without_python_runs_what_is_right_and_is_sent_nothing_twice(
     assert run["device"]["profile"] == profile
     assert [(one["recipe"], one["format"], one["status"]) for one in run["variants"]] == [
         ("fp32", "tflite", "ok"),
-        ("w8a8", "tflite", "ok"),
         ("fp32", "onnx", "ok"),
-        ("w8a8", "onnx", "ok"),
     ]
     for variant in run["variants"]:
         assert variant["parity"]["device"]["n"] == variant["accuracy"]["n"] == 800
@@ -46,7 +44,7 @@ def test_a_device_without_python_runs_what_is_right_and_is_sent_nothing_twice(
         assert variant["latency_ns"]["p50"] > 0
         assert variant["memory_bytes"]["floor_rss"] > 0
         assert any(note.startswith("emulated: qemu-user") for note in variant["notes"])
-    assert all(one["parity"]["device"]["max_rel"] < 1e-4 for one in run["variants"] if one["recipe"] == "fp32")
+        assert variant["parity"]["device"]["max_rel"] < 1e-4
     assert run["pushed_bytes"] > 10**6
     assert "the latency is emulated" in run["chosen"]["reason"]
     assert edgekit(*argv).json["pushed_bytes"] == 0

@@ -18,7 +18,12 @@ from tests.lab.tiny import tiny
 pytestmark = [pytest.mark.toolchain, pytest.mark.lab, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module", params=sorted(WAYS))
+def over(*ways: str) -> pytest.MarkDecorator:
+    """Each fault over both ways in `make soak` (EDGEKIT_SOAK=1), over these in `make test`."""
+    return pytest.mark.parametrize("ill", sorted(WAYS) if os.environ.get("EDGEKIT_SOAK") else ways, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def ill(request: pytest.FixtureRequest) -> Iterator[Ill]:
     with WAYS[request.param]() as device:
         yield device
@@ -74,6 +79,7 @@ def lost(said: Said) -> None:
     assert "the agent was lost with its connection: check the device's power and its cable or network" in said.stdout
 
 
+@over("adb", "ssh")
 def test_a_cable_that_is_pulled_while_measuring(ill: Ill, deploy: list[object]) -> None:
     said = cut_short(ill, deploy, lambda _: ill.wire.cut())
 
@@ -84,6 +90,7 @@ def test_a_cable_that_is_pulled_while_measuring(ill: Ill, deploy: list[object]) 
     goes_on(ill, deploy, cut)
 
 
+@over("ssh")
 def test_a_device_that_is_rebooted(ill: Ill, deploy: list[object]) -> None:
     said = cut_short(ill, deploy, lambda _: ill.power_off())
 
@@ -108,6 +115,7 @@ def test_a_wire_that_garbles(ill: Ill, deploy: list[object]) -> None:
     goes_on(ill, deploy, cut)
 
 
+@over("adb")
 def test_a_cable_that_is_pulled_while_sending(ill: Ill, deploy: list[object], model: Path) -> None:
     edgekit("deploy", model, "--to", "onnx", "--recipe", "w8", "--target", "local")  # else it is converted while the wire lies open
     ill.wire.left_bytes = 2_000_000
@@ -121,6 +129,7 @@ def test_a_cable_that_is_pulled_while_sending(ill: Ill, deploy: list[object], mo
     assert ill.edgekit(*deploy[:4], "--recipe", "w8", "--runner", "python").code == 0
 
 
+@over("adb", "ssh")
 def test_a_host_that_is_killed(ill: Ill, deploy: list[object]) -> None:
     cut_short(ill, deploy, lambda begun: begun.process.kill())
 
@@ -132,6 +141,7 @@ def test_a_host_that_is_killed(ill: Ill, deploy: list[object]) -> None:
     goes_on(ill, deploy, cut)
 
 
+@over("adb")
 def test_an_agent_that_is_killed_while_it_measures(ill: Ill, deploy: list[object]) -> None:
     said = cut_short(ill, deploy, lambda _: ill.signal(signal.SIGKILL))
 
@@ -143,6 +153,7 @@ def test_an_agent_that_is_killed_while_it_measures(ill: Ill, deploy: list[object
     goes_on(ill, deploy, cut, taken_over=False)
 
 
+@over("ssh")
 def test_an_agent_that_is_killed_while_it_checks(ill: Ill, deploy: list[object]) -> None:
     deploy = [*deploy[:-1], "python"]  # which takes longer to start than a test to see it
     with ill.begun(*deploy) as begun:
@@ -161,6 +172,7 @@ def test_an_agent_that_is_killed_while_it_checks(ill: Ill, deploy: list[object])
     goes_on(ill, deploy, run, taken_over=False)
 
 
+@over("adb")
 def test_two_that_want_one_device(ill: Ill, model: Path) -> None:
     bench = ["bench", model, "--runner", "native"]
     with ill.begun(*bench, "--full") as first:
