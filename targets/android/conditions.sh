@@ -20,6 +20,7 @@ identity() {
     [ ! -r /proc/thread-self/maps ] || while read -r _ _ _ _ _ file; do
         case $file in */qemu-*) tell emulation "qemu-user (${file##*/})" && break ;; esac
     done < /proc/thread-self/maps
+    settings_frames
 }
 
 # What only changes when somebody changes it.
@@ -39,16 +40,4 @@ state() {
     memory MemAvailable:available_kb SwapTotal:swap_total_kb SwapFree:swap_free_kb
 }
 
-main() {
-    if [ "$2" = all ]; then
-        identity
-        python_version "$1"
-        room /data/local/tmp/edgekit
-        session
-        settings_frames
-    fi
-    state
-    line "end${tab}ok"
-}
-
-main "${1-}" "${2-all}" 2> /dev/null
+answer "${1-}" "${2-all}" /data/local/tmp/edgekit 2> /dev/null

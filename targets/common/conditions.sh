@@ -123,3 +123,15 @@ zones() {
         [ -z "$now" ] || tell "${device##*/}/$word" "$now of $most"
     done
 }
+
+# All that a platform's `identity`, `session` and `state` tell; $1 is a Python to ask for its version, $2 `all` or `state`, $3 edgekit's folder there.
+answer() {
+    if [ "$2" = all ]; then
+        identity
+        python_version "$1"
+        room "$3"
+        session
+    fi
+    state
+    line "end${tab}ok"
+}

@@ -133,15 +133,4 @@ limits() {
     done
 }
 
-main() {
-    if [ "$2" = all ]; then
-        identity
-        python_version "$1"
-        room "${EDGEKIT_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/edgekit}"
-        session
-    fi
-    state
-    line "end${tab}ok"
-}
-
-main "${1-}" "${2-all}" 2> /dev/null
+answer "${1-}" "${2-all}" "${EDGEKIT_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/}/.cache}/edgekit}" 2> /dev/null
