@@ -17,29 +17,14 @@ from edgekit import native
 from edgekit.agent import CheckResult
 from edgekit.errors import InputError, SetupError
 from edgekit.runtime import agent_archive, platform, site_packages
-from tests.lab.native import MACHINE, SHORT, do, job, specs, unpacked, written_tflite
-from tests.lab.tiny import Tiny, tiny
+from tests.lab.native import FORMS, MACHINE, SHORT, bundles, do, files, job, model, specs, unpacked
+from tests.lab.tiny import Tiny
 
 LINUX, ANDROID = platform("linux"), platform("android")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-FORMS = ("onnx", "tflite")
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Format → a folder as a board has it."""
-    return {form: unpacked(native.bundle(LINUX, form, MACHINE), tmp_path_factory.mktemp(form)) for form in FORMS}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    return tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def files(model: Tiny) -> dict[str, Path]:
-    """Format → the tiny model in it."""
-    return {"onnx": model.onnx, "tflite": written_tflite(model.onnx)}
+__all__ = ["bundles", "files", "model"]
 
 
 def test_a_job_is_text_in_which_names_and_paths_may_be_anything() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from edgekit.toolchains.catalog import HERE, Toolchain, toolchain
 from edgekit.toolchains.install import finish
+from tests.conftest import missing
 
 SCRIPT = HERE / "native" / "after_install.py"
 COMMON = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1", "libstdc++.so.6")
@@ -120,7 +121,7 @@ def finished(home: Toolchain) -> str:
 @pytest.mark.toolchain
 def test_debians_own_packages_were_fetched_without_changing_apt() -> None:
     if not os.path.exists("/etc/debian_version"):
-        pytest.skip("this is not Debian")
+        missing("Debian's apt", "run the tests on Debian")
 
     for machine, loader in (("aarch64", "ld-linux-aarch64.so.1"), ("x86_64", "ld-linux-x86-64.so.2")):
         folder = toolchain("native").folder / "glibc" / machine

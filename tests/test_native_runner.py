@@ -20,29 +20,14 @@ from edgekit import native
 from edgekit.agent import LatencyResult
 from edgekit.runtime import platform
 from edgekit.toolchains.catalog import toolchain
-from tests.lab.native import MACHINE, SHORT, do, graph, io_job, job, refusal, specs, unpacked, written_tflite
+from tests.lab.native import FORMS, SHORT, bundles, do, files, graph, io_job, job, model, refusal, specs, written_tflite
 from tests.lab.tiny import Tiny, tiny
 from tests.test_agent import MAKE_CUSTOM
 
 LINUX = platform("linux")
-FORMS = ("onnx", "tflite")
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Format → a folder as a board has it."""
-    return {form: unpacked(native.bundle(LINUX, form, MACHINE), tmp_path_factory.mktemp(form)) for form in FORMS}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    return tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture(scope="module")
-def files(model: Tiny) -> dict[str, Path]:
-    """Format → the tiny model in it."""
-    return {"onnx": model.onnx, "tflite": written_tflite(model.onnx)}
+__all__ = ["bundles", "files", "model"]
 
 
 @pytest.mark.toolchain

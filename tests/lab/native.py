@@ -12,14 +12,36 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper
 
 from edgekit import native
+from edgekit.runtime import platform
 from edgekit.toolchains.jobs import Job, run
-from tests.lab.tiny import Tiny
+from tests.lab.tiny import Tiny, tiny
 
 MACHINE = os.uname().machine
 SHORT = {"warm_up_min_s": 0.0, "warm_up_max_s": 0.3, "min_runs": 50, "min_s": 0.1, "max_samples": 16384}
+
+
+FORMS = ("onnx", "tflite")
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Format → a folder as a board has it."""
+    return {form: unpacked(native.bundle(platform("linux"), form, MACHINE), tmp_path_factory.mktemp(form)) for form in FORMS}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def files(model: Tiny) -> dict[str, Path]:
+    """Format → the tiny model in it."""
+    return {"onnx": model.onnx, "tflite": written_tflite(model.onnx)}
 
 
 def unpacked(archive: Path, folder: Path) -> str:
