@@ -135,8 +135,10 @@ def test_a_host_that_is_killed(ill: Ill, deploy: list[object]) -> None:
 
     cut = stored()
     assert cut is not None
-    shown = edgekit("runs", "show", "last", "--json").json["variants"]
-    assert [variant["recipe"] for variant in shown if variant["latency_ns"]] == [variant.recipe for variant in whole(cut)]
+    shown = [variant["recipe"] for variant in edgekit("runs", "show", "last", "--json").json["variants"] if variant["latency_ns"]]
+    # A variant that was met in its second process has the latency of its first, and is not whole.
+    assert shown == [variant.recipe for variant in cut.variants if variant.measurement and variant.measurement.latency]
+    assert {variant.recipe for variant in whole(cut)} <= set(shown)
     wait_until(lambda: not ill.agents(), 20)
     goes_on(ill, deploy, cut)
 
