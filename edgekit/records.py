@@ -80,6 +80,17 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """The order of axes within a file, and how its inputs and outputs are turned against the model's."""
+
+    inner: Literal["nhwc", "nchw"] | None
+    """What its image operators work in; None where it has none."""
+    inputs: tuple[tuple[int, ...], ...]
+    """For each input, the model's axes in the file's order; `(0, 1, 2, 3)` where they are kept."""
+    outputs: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """One deployable file, with what it came from and what was found when it was checked on this machine."""
 
@@ -97,6 +108,11 @@ class Artifact:
     parity: Parity | None
     accuracy: Accuracy | None
     notes: tuple[str, ...] = ()
+    layout: Layout | None = None
+    ops: int | None = None
+    """Operators in the file."""
+    transposes: tuple[int, ...] | None = None
+    """Those in the hub, and those in the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from edgekit.cli.remarks import how_measured, interval_text, remarks
 from edgekit.cli.say import Column, out, print_table, status_text
 from edgekit.decide import accuracy_of
 from edgekit.records import Accuracy, Artifact, Latency, Measurement, Memory, Model, Parity, Run, Variant
+from edgekit.records_json import to_json
 from edgekit.units import bytes_text, duration_text
 
 EXACT_DB = 200.0
@@ -68,9 +69,21 @@ def artifact_json(variant: Variant) -> dict[str, Any]:
         "parity": {"host": parity_json(artifact.parity if artifact else None)},
         "accuracy": accuracy_json(artifact.accuracy if artifact else None),
         "route": list(artifact.route) if artifact else [],
+        **form_json(artifact),
         "notes": list(artifact.notes) if artifact else [],
         "status": variant.status,
         "error": variant.error,
+    }
+
+
+def form_json(artifact: Artifact | None) -> dict[str, Any]:
+    """What a file is made of: its operators, and the order of its axes."""
+    layout = artifact.layout if artifact else None
+    transposes = artifact.transposes if artifact else None
+    return {
+        "ops": artifact.ops if artifact else None,
+        "transposes": None if transposes is None else {"in": transposes[0], "out": transposes[1]},
+        "layout": None if layout is None else to_json(layout),
     }
 
 
@@ -180,7 +193,8 @@ def print_conversions(variants: Sequence[Variant]) -> None:
     """What `convert` shows."""
     columns = [
         Column("variant"), Column("status"), Column("size", right=True), Column("download", right=True, drop=1), Column("SQNR", right=True),
-        Column("max error", right=True, drop=2), Column("same top-1", right=True, drop=3), Column("accuracy", right=True, drop=1), Column("file", drop=4),
+        Column("max error", right=True, drop=2), Column("same top-1", right=True, drop=3), Column("accuracy", right=True, drop=1),
+        Column("ops", right=True, drop=5), Column("transposes", right=True, drop=6), Column("file", drop=4),
     ]  # fmt: skip
     rows: list[list[str | Text]] = []
     for variant in variants:
@@ -195,6 +209,8 @@ def print_conversions(variants: Sequence[Variant]) -> None:
             f"{parity.max_rel:.0e}" if parity else "—",
             "—" if parity is None or parity.top1_agreement is None else f"{parity.top1_agreement:.1%}",
             accuracy_text(artifact.accuracy if artifact else None),
+            "—" if artifact is None or artifact.ops is None else str(artifact.ops),
+            "—" if artifact is None or artifact.transposes is None else "→".join(map(str, artifact.transposes)),
             artifact.path.name if artifact and variant.status == "ok" else "—",
         ])  # fmt: skip
     print_table(columns, rows)
