@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edgekit.errors import InputError
 from edgekit.nearest import unknown
 
-SUPPORTED = ("fp32", "fp16", "w8", "w8d", "w8a8")
+SUPPORTED = ("fp32", "fp16", "w8", "w4", "w4b32", "w8d", "w8a8", "w8a16")
 """The recipes that this version makes: float; weights only; weights and run-time activations; weights and calibrated activations."""
 
 CALIBRATED = frozenset({"w8a8", "w8a16"})
@@ -28,7 +28,7 @@ STEP = re.compile(
     re.VERBOSE,
 )
 
-EXAMPLES = ("w4", "w4b32", "w8a16", "prune50", "prune2:4", "channels30", "lowrank50", "cluster16", "ternary", "binary", "tune")
+EXAMPLES = ("prune50", "prune2:4", "channels30", "lowrank50", "cluster16", "ternary", "binary", "tune")
 """One spelling of each step that is known beside these, for suggestions."""
 
 

@@ -14,7 +14,7 @@ def test_what_this_version_makes_parses_to_its_one_step(name: str) -> None:
 
 
 def test_only_calibrated_recipes_need_calibration() -> None:
-    assert [name for name in SUPPORTED if parse(name).needs_calibration] == ["w8a8"]
+    assert [name for name in SUPPORTED if parse(name).needs_calibration] == ["w8a8", "w8a16"]
     assert Recipe("tune+w8a16", ("tune", "w8a16")).needs_calibration
 
 
@@ -38,8 +38,8 @@ def test_steps_joined_are_known_but_not_supported() -> None:
         ("W8A8", "unknown recipe 'W8A8': did you mean 'w8a8'?"),
         ("prun50+w8a8", "unknown step in recipe 'prun50+w8a8': 'prun50': did you mean 'prune50'?"),
         ("prune0", "unknown recipe 'prune0': did you mean 'prune50'?"),
-        ("banana", "unknown recipe 'banana': known are fp32, fp16, w8, w8d, w8a8"),
-        ("", "unknown recipe '': known are fp32, fp16, w8, w8d, w8a8"),
+        ("banana", "unknown recipe 'banana': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
+        ("", "unknown recipe '': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_one(name: str, message: str) -> None:
