@@ -11,8 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgekit.errors import ConvertError
-from edgekit.hub.bounds import Bound, judge
-from edgekit.toolchains.convert.first_wrong import agrees
+from edgekit.hub.bounds import judge
 from edgekit.toolchains.convert.verify import difference, misfit
 from tests.lab.convert import verified, written
 from tests.lab.onnx_cases import FLOAT, classifier, conv, draw, inputs_for, model, outputs_for, save
@@ -104,10 +103,3 @@ def test_each_difference_of_the_boundary_is_told(other: dict[str, Any]) -> None:
 def test_another_number_of_tensors_does_not_fit() -> None:
     runner: Any = Fake([tensor()], [])
     assert misfit(runner, [tensor()], [tensor()]) == "it has 0 outputs, the model has 1"
-
-
-def test_channels_last_agrees_and_other_orders_do_not() -> None:
-    array = np.random.default_rng(0).normal(size=(1, 2, 2, 2))
-    bound = Bound(max_rel=1e-4)
-    assert agrees(array, array.transpose(0, 2, 3, 1), bound)
-    assert not agrees(array, array.transpose(0, 3, 2, 1), bound)

@@ -5,6 +5,7 @@ No numpy here: edgekit's own process judges what workers have compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,17 @@ BOUNDS: Mapping[str, Bound] = {
     # Activations of 16 bits lose nothing beside weights of 8: as w8.
     "w8a16": Bound(min_sqnr_db=15.0, min_cosine=0.98),
 }
+
+
+PEAK_OVER_POWER_DB = 20.0
+"""How much further a tensor's error may be in dB than its largest error over its largest value says: most values are far below the largest."""
+
+
+def floor_db(bound: Bound) -> float:
+    """The SQNR in dB below which a tensor is called another one; where the bound is on the largest error, what that means in dB."""
+    if bound.min_sqnr_db is not None:
+        return bound.min_sqnr_db
+    return -20 * math.log10(bound.max_rel or 1.0) - PEAK_OVER_POWER_DB
 
 
 def judge(parity: Mapping[str, Any], recipe: str, bound: Bound | None = None) -> str | None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub import bounds, parity
-from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, Spec, load_runtime, open_runner
+from edgekit.toolchains.convert.departure import compare, first_departure, plain_figures
+from edgekit.toolchains.convert.runners import Array, CannotRunError, OnnxRuntime, Runner, Spec, load_runtime, open_runner
+from edgekit.toolchains.convert.trace import trace
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -129,14 +131,17 @@ def accuracy(reference: Path, outputs: Path, labels: Path) -> dict[str, Any] | N
 
 
 def search(job: Job, runner: Runner, outputs: Path, bound: bounds.Bound) -> dict[str, Any] | None:
-    """The first wrong tensor on the sample whose outputs are the farthest off; None where it cannot be told."""
-    from edgekit.toolchains.convert.first_wrong import first_wrong
-
+    """`tensor`, `op`, `node` of the first wrong tensor, on the sample whose outputs are the farthest off; None where it cannot be told."""
     feeds = worst(job, runner, outputs)
+    floor = bounds.floor_db(bound)
     try:
-        return first_wrong(job.inputs["hub"], runner, feeds, bound)
+        hub = OnnxRuntime(job.inputs["hub"])
+        rows = compare(trace(hub, feeds), trace(runner, feeds), floor)
+        near = [plain_figures(a, b.reshape(-1))[0] for a, b in zip(hub.run(feeds), runner.run(feeds), strict=True)]
     except CannotRunError:
         return None
+    first = first_departure(rows, min(near) < floor, runner.delegate)
+    return {"tensor": first.tensor, "op": first.op, "node": first.node} if first else None
 
 
 def worst(job: Job, runner: Runner, outputs: Path) -> list[Array]:
