@@ -128,7 +128,7 @@ def ready(name: str) -> Toolchain:
 
 def cache_key(job: Job, home: Toolchain) -> str:
     """Hex digest over all that can change the result."""
-    code = sorted([*job.script.parent.rglob("*.py"), *(PACKAGE / "hub").glob("*.py")])
+    code = sorted([*job.script.parent.rglob("*.py"), *(PACKAGE / "hub").rglob("*.py")])
     parts = {
         "verb": f"{job.toolchain}/{job.title}",
         "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
