@@ -11,17 +11,16 @@ from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import InputError
 from edgekit.files import sha256_file, sha256_tree
-from edgekit.read import keras, onnx, pt2, savedmodel
+from edgekit.read import keras, onnx, pt2, savedmodel, tflite
 from edgekit.read.source import Source
 from edgekit.records import Model, TensorSpec
 from edgekit.toolchains.jobs import Job, Progress, is_cached, run
 
-SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE)
+SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE, tflite.SOURCE)
 
 Shapes = Mapping[str, Sequence[int]]
 
 NOT_SOURCES = {
-    ".tflite": "is a TFLite file, which edgekit does not read as a source: give the model it was made from, or measure it with `edgekit bench`",
     ".mlpackage": "is a Core ML package, which edgekit does not read as a source: give the model it was made from",
     ".mlmodel": "is a Core ML model, which edgekit does not read as a source: give the model it was made from",
     ".pt": "may hold any pickle, which edgekit never loads: save it with torch.export.save as .pt2, or call edgekit.from_torch",
@@ -56,7 +55,7 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
     """Read a trained network.
 
     Args:
-        path: an ONNX, Keras or `.pt2` file, or a SavedModel folder.
+        path: an ONNX, Keras, `.pt2` or TFLite file, or a SavedModel folder.
         shapes: input name → the full shape to fix it at; needed where dimensions other than the batch are dynamic.
         before_reading: called if the model was not read before, and will likely be converted for the first time.
 
@@ -104,7 +103,7 @@ def recognise(path: Path) -> Source:
         if source.recognises(path):
             return source
     kind = "folder without saved_model.pb" if path.is_dir() else "file of an unknown kind"
-    raise InputError(f"{path} is a {kind}: give .onnx, .keras, .h5, .hdf5, .pt2 or a SavedModel folder")
+    raise InputError(f"{path} is a {kind}: give .onnx, .keras, .h5, .hdf5, .pt2, .tflite or a SavedModel folder")
 
 
 def source_of(model: Model) -> Source:

@@ -49,7 +49,7 @@ def test_not_a_model(tmp_path: Path) -> None:
     assert "is not an ONNX model" in refused(2, "convert", text, "-o", tmp_path / "out")
     picture = tmp_path / "cat.jpg"
     picture.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
-    assert "is a file of an unknown kind: give .onnx, .keras, .h5, .hdf5, .pt2 or a SavedModel folder" in refused(2, "inspect", picture)
+    assert "is a file of an unknown kind: give .onnx, .keras, .h5, .hdf5, .pt2, .tflite or a SavedModel folder" in refused(2, "inspect", picture)
     assert "there is no file" in refused(2, "inspect", tmp_path / "absent.onnx")
     pickle = tmp_path / "weights.pth"
     pickle.write_bytes(b"\x80\x04.")
