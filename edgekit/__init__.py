@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from edgekit.store import open_store as open_store
     from edgekit.verbs.bench import bench as bench
     from edgekit.verbs.convert import convert as convert
-    from edgekit.verbs.convert import open_source as open_source
     from edgekit.verbs.deploy import deploy as deploy
     from edgekit.verbs.inspect import inspect as inspect
+    from edgekit.verbs.source import open_source as open_source
 
 _HOMES = {
     "AgentError": "errors",
@@ -58,7 +58,7 @@ _HOMES = {
     "from_torch": "read.from_torch",
     "inspect": "verbs.inspect",
     "open_model": "model",
-    "open_source": "verbs.convert",
+    "open_source": "verbs.source",
     "open_store": "store",
     "resolve": "device",
 }

@@ -21,8 +21,8 @@ from edgekit.errors import InputError, SetupError
 from edgekit.files import disk_errors, sha256_file, walk, written_aside
 from edgekit.places import cache_dir, search_path
 from edgekit.runtime import WHEEL_PYTHON, NativeDescription, Platform, kept, pack, platform, wheels
-from edgekit.toolchains.catalog import toolchain
-from edgekit.toolchains.jobs import Job, ready, run
+from edgekit.toolchains.catalog import ready, toolchain
+from edgekit.toolchains.jobs import Job, run
 
 TITLES = {"tflite": "LiteRT", "onnx": "ONNX Runtime"}
 LIBRARIES = {"tflite": "libLiteRt.so", "onnx": "libonnxruntime.so"}

@@ -16,6 +16,9 @@ SUPPORTED = ("fp32", "fp16", "w8", "w4", "w4b32", "w8d", "w8a8", "w8a16")
 
 CALIBRATED = frozenset({"w8a8", "w8a16"})
 
+FORMAT_STEPS = re.compile(r"fp32|fp16|w[48]d?|w8a8|w8a16|w4b\d+")
+"""Steps that a format's writer and quantizer do on the file; all others change the hub."""
+
 STEP = re.compile(
     r"""fp32 | fp16                          # float
       | w[48] | w4b(?:16|32|64|128)          # weights only, per channel or per block
@@ -43,6 +46,11 @@ class Recipe:
     def needs_calibration(self) -> bool:
         """Whether some step wants samples of real input to set the ranges of activations."""
         return not CALIBRATED.isdisjoint(self.steps)
+
+    @property
+    def changes_hub(self) -> bool:
+        """Whether some step works on the hub, so that the source model itself is not what is written."""
+        return not all(FORMAT_STEPS.fullmatch(step) for step in self.steps)
 
 
 def parse(name: str) -> Recipe:

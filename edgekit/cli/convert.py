@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from
+from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from, wish_options, wishes_from
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.files import require_place
 from edgekit.model import recognise
-from edgekit.verbs.convert import convert, open_source
+from edgekit.toolchains.jobs import cached
+from edgekit.verbs.convert import convert
+from edgekit.verbs.source import open_source
 
 
 @click.command("convert")
@@ -20,6 +23,7 @@ from edgekit.verbs.convert import convert, open_source
 @recipe_option
 @data_option
 @shape_option
+@wish_options
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the files go.")
 @may_install
 @as_json
@@ -32,6 +36,8 @@ def command(
     folder: Path,
     install: bool,
     json_wanted: bool,
+    no_cache: bool,
+    **options: Any,
 ) -> int:
     """Write MODEL in every format and recipe asked for, verified against the model's own framework.
 
@@ -40,9 +46,14 @@ def command(
     """
     require_place(folder)
     recipes, formats, fixed = recipes_from(recipe_names, ["fp32"]), formats_from(to, ["all"]), shapes_from(shapes)
+    wishes = wishes_from(options)
     needs.toolchains(recognise(model_path), formats, install)
-    with working(f"reading {model_path.name}") as progress, open_source(model_path, fixed, data, recipes, formats, progress) as source:
-        variants = convert(source, recipes, formats, lambda sha256: folder, progress)
+    with (
+        cached(not no_cache),
+        working(f"reading {model_path.name}") as progress,
+        open_source(model_path, fixed, data, recipes, formats, progress) as source,
+    ):
+        variants = convert(source, recipes, formats, lambda sha256: folder, progress, wishes)
     if json_wanted:
         print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})
     else:

@@ -9,12 +9,24 @@ import click
 
 from edgekit.cli import needs, show
 from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
-from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from, target_option
+from edgekit.cli.options import (
+    MODEL,
+    data_option,
+    formats_from,
+    recipe_option,
+    recipes_from,
+    shape_option,
+    shapes_from,
+    target_option,
+    wish_options,
+    wishes_from,
+)
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.device import resolve
 from edgekit.errors import DeviceError
 from edgekit.model import recognise
 from edgekit.records import Run
+from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
 from edgekit.verbs.deploy import Deployment, deploy, runs_there
 
@@ -26,6 +38,7 @@ from edgekit.verbs.deploy import Deployment, deploy, runs_there
 @recipe_option
 @data_option
 @shape_option
+@wish_options
 @measuring_options
 @may_install
 @as_json
@@ -40,6 +53,7 @@ def command(
     cores: str | None,
     install: bool,
     json_wanted: bool,
+    no_cache: bool,
     **options: Any,
 ) -> int:
     """Convert MODEL, verify it, measure it on a device, and choose what to ship.
@@ -48,13 +62,13 @@ def command(
     goes on with what is missing when the command is repeated. Ends with 0 if there is a variant to ship, whatever became of the others,
     unless the device was lost on the way.
     """
-    length, settings = protocol_from(options), settings_from(options)
+    length, settings, wishes = protocol_from(options), settings_from(options), wishes_from(options)
     device = resolve(target)
     recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
     formats, fixed = formats_from(to, runs_there(device.profile)), shapes_from(shapes)
     needs.toolchains(recognise(model_path), formats, install)
     needs.native(device, settings.runner, install)
-    with working(f"connecting to {device.address}") as progress:
+    with cached(not no_cache), working(f"connecting to {device.address}") as progress:
         done = deploy(
             model_path,
             device,
@@ -66,6 +80,7 @@ def command(
             settings=settings,
             threads=threads,
             cores=cores,
+            wishes=wishes,
             progress=progress,
         )
     return finish("deploy", done, json_wanted)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from edgekit.cli.toolchains import install_all
 from edgekit.device import Device
 from edgekit.read.source import Source
-from edgekit.toolchains.catalog import toolchain
-from edgekit.toolchains.jobs import ready
+from edgekit.toolchains.catalog import ready, toolchain
 from edgekit.write.format import Format
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from edgekit.errors import InputError
 from edgekit.recipe import Recipe, parse
+from edgekit.write import wishes
 from edgekit.write.format import Format, format_named, formats
+from edgekit.write.wishes import Wishes
 
 MODEL = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -20,6 +22,49 @@ target_option = click.option("--target", required=True, metavar="NAME", help=TAR
 shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help="Fix the shape of an input; repeatable.")
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
 recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w8d w8a8; repeatable or separated by commas.")
+
+
+def wish_options(function: Function) -> Function:
+    """What is wished of the files beside recipe and format; gather it with `wishes_from`."""
+    ranges = "How ranges of activations are set.  [default: auto, by their error]"
+    axes = "Axes of inputs and outputs: the model's own, or nhwc.  [default: model]"
+    way = "Over ONNX, or by the framework's own converter.  [default: any, whichever is right]"
+    options = (
+        click.option("--calibration", type=click.Choice(wishes.CALIBRATIONS), default="auto", help=ranges),
+        click.option("--keep-float", metavar="auto|DB", help="Leave what loses most in float until the SQNR is that many dB, or the recipe's floor."),
+        click.option("--io", type=click.Choice(wishes.IOS), default="float", help="What a w8a8 file takes and gives.  [default: float]"),
+        click.option("--layout", type=click.Choice(wishes.LAYOUTS), default="model", help=axes),
+        click.option("--route", type=click.Choice(wishes.ROUTES), default="any", help=way),
+        click.option("--no-cache", is_flag=True, help="Make everything anew, and keep that."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def wishes_from(options: Mapping[str, Any]) -> Wishes:
+    """The wishes among a command's options.
+
+    Raises:
+        InputError: --keep-float is neither `auto` nor a number of dB.
+    """
+    names = ("calibration", "io", "layout", "route")
+    return Wishes(keep_float=keep_float_from(options["keep_float"]), **{name: options[name] for name in names})
+
+
+def keep_float_from(word: str | None) -> Literal["auto"] | float | None:
+    """`auto`, `20` or `20dB`."""
+    if word is None:
+        return None
+    if word == "auto":
+        return "auto"
+    try:
+        floor_db = float(word.lower().removesuffix("db"))
+    except ValueError:
+        floor_db = float("nan")
+    if not 0 < floor_db < 200:
+        raise InputError(f"--keep-float {word!r} is neither auto nor an SQNR in dB: give one such as 20")
+    return floor_db
 
 
 def shapes_from(words: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -115,6 +115,21 @@ def toolchain(name: str) -> Toolchain:
     return Toolchain(name, description, lock)
 
 
+def ready(name: str) -> Toolchain:
+    """The toolchain, if it is installed.
+
+    Raises:
+        SetupError: it is not; the message holds the one command to run.
+    """
+    home = toolchain(name)
+    if not home.installed:
+        size_mb = home.description.size_bytes // 10**6
+        raise SetupError(
+            f"toolchain {name!r} is not installed: run `edgekit toolchains install {name}` (about {size_mb} MB), or repeat the command with --install"
+        )
+    return home
+
+
 @cache
 def locked_versions(lock: Path) -> dict[str, str]:
     """Package → version, as the lock file pins them."""

@@ -76,10 +76,19 @@ def main(verb_path: str, job_dir: str, hint: str = "") -> None:
             raise
         result = {"error": {"kind": "setup", "message": "the disk is full: free some space and repeat the command", "op": None, "node": None}}
     aside = folder / "result.json.aside"
-    aside.write_text(json.dumps(result))
+    aside.write_text(json.dumps({**result, "peak_rss_bytes": peak_rss_bytes()}))
     aside.rename(folder / "result.json")
     channel.flush()
     os._exit(0)  # no destructors: some of these libraries hang or crash in theirs, after the work is done
+
+
+def peak_rss_bytes() -> int | None:
+    """Most resident memory that this program had, without what its parent had when it started it; None where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), None)
 
 
 def separate_stdout() -> TextIO:

@@ -27,8 +27,8 @@ from edgekit.store import open_store
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.transport import connect
-from edgekit.verbs.convert import lineage_path
 from edgekit.verbs.deploy import Deployment, new_run, runs_there
+from edgekit.verbs.lineage import lineage_path
 from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
 from edgekit.workbench import Bench
 from edgekit.write.format import Format, formats

@@ -21,10 +21,12 @@ from edgekit.records import Run, Variant
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
-from edgekit.verbs.convert import Source, convert, open_source, prefixed
+from edgekit.verbs.convert import convert, prefixed
 from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
+from edgekit.verbs.source import Source, open_source
 from edgekit.workbench import Bench
 from edgekit.write.format import Format
+from edgekit.write.wishes import Wishes
 
 RUN_BY_DEFAULT = ("tflite", "onnx")
 """What a device of an unknown profile is taken to run: Linux with a runtime that edgekit brings along."""
@@ -58,6 +60,7 @@ def deploy(
     settings: Settings = Settings(),  # noqa: B008 (frozen)
     threads: int | None = None,
     cores: str | None = None,
+    wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
     progress: Progress,
 ) -> Deployment:
     """Convert a model, measure every variant on a device and keep the Run in the store, process by process.
@@ -82,7 +85,7 @@ def deploy(
             run = new_run(source.model.path, source.model.sha256, device, profile, bench)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
-            converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress)
+            converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress, wishes)
             plans = [plan(source, variant, device, profile, lacking) for variant in converted]
             done = measured(bench, store, run, plans, profile, protocol, settings, prefixed(f"on {device.name}", progress))
             run = replace(run, variants=done.variants, chosen=choose(done.variants, profile))

@@ -1,0 +1,208 @@
+"""A Model, a recipe, a format and its routes in, one verified Artifact out: by the first route whose file is right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import ConvertError
+from edgekit.files import copy, download_bytes, sha256_tree, size_bytes
+from edgekit.model import source_of
+from edgekit.recipe import Recipe
+from edgekit.records import Artifact, Layout
+from edgekit.records_json import from_json
+from edgekit.toolchains.beside import beside
+from edgekit.toolchains.catalog import toolchain
+from edgekit.toolchains.jobs import Job, Outcome, Progress, is_cached, run
+from edgekit.toolchains.workers import warm
+from edgekit.verbs.lineage import write_lineage
+from edgekit.verbs.source import Source
+from edgekit.verify import verify
+from edgekit.write.format import Format
+from edgekit.write.routes import Route
+from edgekit.write.wishes import Wishes
+
+Place = Callable[[str], Path]
+"""The folder for a file of a digest: the user's own, or one by content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to make: all that it depends on but the route."""
+
+    source: Source
+    recipe: Recipe
+    format: Format
+    wishes: Wishes
+
+
+@dataclass
+class Floats:
+    """The float files of one format, each written, or refused, once for all recipes that share it."""
+
+    made: dict[str, Outcome | ConvertError] = field(default_factory=dict)
+
+    def written(self, job: Job, progress: Progress) -> Outcome:
+        """A writer's outcome.
+
+        Raises:
+            ConvertError: now or the first time.
+        """
+        key = json.dumps([job.toolchain, str(job.script), str(job.inputs["hub"]), dict(job.options)], sort_keys=True)
+        if key not in self.made:
+            try:
+                self.made[key] = run(job, progress)
+            except ConvertError as exc:
+                self.made[key] = exc
+        found = self.made[key]
+        if isinstance(found, ConvertError):
+            raise found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as the workers of a route left it, in the cache."""
+
+    path: Path
+    steps: tuple[str, ...]
+    tools: Mapping[str, str]
+    notes: tuple[str, ...]
+    told: Mapping[str, Any]
+    """What the workers count: `layout`, `ops`, `transposes`."""
+
+
+def make(task: Task, routes: Sequence[Route], floats: Floats, place: Place, progress: Progress) -> tuple[Artifact, str | None]:
+    """Write, quantize, verify and deliver one file; the words say what is wrong with it, if anything is.
+
+    Each route is tried until one gives a file that is right. A file that is wrong is not delivered: its Artifact keeps the figures and
+    the path in the cache.
+
+    Raises:
+        ConvertError: all routes were refused or failed.
+    """
+    left: dict[str, str] = {}
+    refused: ConvertError | None = None
+    wrong: Artifact | None = None
+    for route in routes:
+        say = progress if not left else lambda text, fraction, name=route.name: progress(f"{name}: {text}", fraction)
+        try:
+            file = write(task, route, floats, say)
+            artifact, words = judge(task, file, say)
+        except ConvertError as exc:
+            left[route.name] = str(exc)
+            refused = refused or exc
+            continue
+        if words is None:
+            told = tuple(f"{name} was left ({why}); {route.name} was taken" for name, why in left.items())
+            artifact = replace(artifact, notes=(*artifact.notes, *told))
+            return deliver(task, file, artifact, place, {**left, route.name: "taken"}), None
+        left[route.name] = words
+        wrong = wrong or artifact
+    words = "; tried next: ".join(why if number == 0 else f"{name}: {why}" for number, (name, why) in enumerate(left.items()))
+    if wrong is not None:
+        return wrong, words
+    assert refused is not None
+    raise refused if len(left) == 1 else ConvertError(words, op=refused.op, node=refused.node) from refused
+
+
+def write(task: Task, route: Route, floats: Floats, progress: Progress) -> File:
+    """The file of a route, quantized where the recipe says so."""
+    model, fmt, recipe, wishes = task.source.model, task.format, task.recipe, task.wishes
+    steps = fmt.recipes[recipe.name]
+    writer = writing(task, route, model.hub)
+    if not is_cached(writer):
+        warm(fmt.toolchain, "verify", fmt.name)
+    written = floats.written(writer, progress)
+    path = written.folder / f"model{fmt.suffix}"
+    done = [*written.result["route"]]
+    notes = [*model.notes, *written.result["notes"]]
+    told = counted(written.result)
+    tools = dict(versions(route.toolchain, route.tools))
+    if steps.quantize is not None:
+        inputs = {"float": path}
+        if recipe.needs_calibration and task.source.samples.calibration is not None:
+            inputs["calibration"] = task.source.samples.calibration
+            more = equalised(task, route, floats, progress)
+            inputs |= {} if more is None else {"float_equalised": more}
+        options = {"recipe": steps.quantize, **wishes.for_quantizers(recipe.needs_calibration)}
+        quantized = run(Job(fmt.toolchain, fmt.quantize_verb, inputs, options), progress)
+        path = quantized.folder / f"model{fmt.suffix}"
+        done += quantized.result["route"]
+        notes += quantized.result["notes"]
+        told = {**told, "ops": None, **counted(quantized.result)}
+        tools |= versions(fmt.toolchain, fmt.quantize_tools)
+    tools |= versions(fmt.toolchain, fmt.verify_tools)
+    return File(path, tuple(done), tools, tuple(dict.fromkeys(notes)), told)
+
+
+def writing(task: Task, route: Route, hub: Path) -> Job:
+    """The job that writes the float file."""
+    model = task.source.model
+    options = {**task.format.recipes[task.recipe.name].write_options, **task.wishes.for_writers}
+    if not route.native:
+        return Job(route.toolchain, route.verb, {"hub": hub}, options)
+    shapes = {spec.name: list(spec.shape) for spec in model.inputs}
+    return Job(route.toolchain, route.verb, {"model": model.path, "hub": hub, **source_of(model).other_files(model.path)}, {**options, "shapes": shapes})
+
+
+def equalised(task: Task, route: Route, floats: Floats, progress: Progress) -> Path | None:
+    """The float file of the equalised hub, where there was something to equalise and the route starts at the hub."""
+    job = Job("convert", "equalise", {"hub": task.source.model.hub})
+    if route.native or not job.script.exists():
+        return None
+    outcome = run(job, progress)
+    if not outcome.result["equalised"]:
+        return None
+    return floats.written(writing(task, route, outcome.folder / "hub.onnx"), progress).folder / f"model{task.format.suffix}"
+
+
+def counted(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker tells of its file beside the steps and notes."""
+    return {key: result[key] for key in ("layout", "ops", "transposes") if key in result}
+
+
+def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | None]:
+    """The file as an Artifact with its figures, and what is wrong with it."""
+    path = file.path
+    with beside(lambda: (sha256_tree(path), download_bytes(path))) as figures:
+        verdict = verify(path, task.format, task.recipe.name, task.source.model, task.source.samples, task.source.reference, progress)
+        sha256, deflated = figures.result()
+    layout, transposes = file.told.get("layout"), file.told.get("transposes")
+    artifact = Artifact(
+        model_sha256=task.source.model.sha256,
+        recipe=task.recipe.name,
+        format=task.format.name,
+        path=path,
+        sha256=sha256,
+        size_bytes=size_bytes(path),
+        download_bytes=deflated,
+        route=file.steps,
+        tools=file.tools,
+        parity=verdict.parity,
+        accuracy=verdict.accuracy,
+        notes=file.notes,
+        layout=None if layout is None else from_json(Layout, layout),
+        ops=file.told.get("ops"),
+        transposes=None if transposes is None else tuple(transposes),
+    )
+    return artifact, verdict.wrong
+
+
+def deliver(task: Task, file: File, artifact: Artifact, place: Place, tried: Mapping[str, str]) -> Artifact:
+    """Copy a file that is right to its place, with its lineage beside it; the Artifact there."""
+    final = place(artifact.sha256) / f"{task.source.model.path.stem}.{task.recipe.name}{task.format.suffix}"
+    if not final.exists() or sha256_tree(final) != artifact.sha256:
+        copy(file.path, final)
+    delivered = replace(artifact, path=final)
+    write_lineage(task.source.model, task.source.samples, task.source.reference, delivered, task.wishes, tried)
+    return delivered
+
+
+def versions(name: str, packages: Sequence[str]) -> dict[str, str]:
+    """Package → locked version of a toolchain's tools that took part."""
+    home = toolchain(name)
+    return {package: home.version(package) or "not locked" for package in sorted(set(packages))}

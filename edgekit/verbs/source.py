@@ -1,0 +1,84 @@
+"""A model file, data, recipes and formats in, a Source out: the Model, and what all files made of it are checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgekit.errors import InputError
+from edgekit.model import Shapes, open_model
+from edgekit.recipe import Recipe
+from edgekit.records import Model, Samples
+from edgekit.samples import Reference, prepare, reference
+from edgekit.toolchains.beside import beside
+from edgekit.toolchains.jobs import Progress
+from edgekit.toolchains.workers import end_warm, warm
+from edgekit.write.format import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Model with the samples and the reference outputs that all its artifacts are checked against."""
+
+    model: Model
+    checks: Future[tuple[Samples, Reference]]
+    """Made while the first file is written."""
+
+    @property
+    def samples(self) -> Samples:
+        return self.checks.result()[0]
+
+    @property
+    def reference(self) -> Reference:
+        return self.checks.result()[1]
+
+
+@contextmanager
+def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence[Recipe], formats: Sequence[Format], progress: Progress) -> Iterator[Source]:
+    """Read the model; read the data and run the model in its own framework beside what follows.
+
+    Raises:
+        InputError: nothing asked for can be tried: each format refuses each recipe, or the data does not fit.
+    """
+    refuse_hopeless(recipes, formats, has_data=data is not None)
+    calibrate = any(recipe.needs_calibration for recipe in recipes)
+    try:
+        first = formats[0]
+        model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb, outlives=True))
+
+        def prepare_checks() -> tuple[Samples, Reference]:
+            samples = prepare(model, data, calibrate, progress)
+            return samples, reference(model, samples, progress)
+
+        with beside(prepare_checks) as checks:
+            if data is not None:
+                checks.result()  # data that does not fit is refused before anything is written
+            yield Source(model, checks)
+    finally:
+        end_warm()
+
+
+def refusal_of(recipe: Recipe, fmt: Format, has_data: bool) -> str | None:
+    """Why a format will not be tried with a recipe, or None."""
+    if recipe.name in fmt.refusals:
+        return fmt.refusals[recipe.name]
+    if recipe.name not in fmt.recipes:
+        return f"{fmt.title} does not carry {recipe.name}: use one of {', '.join(fmt.recipes)}"
+    if recipe.needs_calibration and not has_data:
+        return f"{recipe.name} is calibrated on samples: give some with --data"
+    return None
+
+
+def refuse_hopeless(recipes: Sequence[Recipe], formats: Sequence[Format], has_data: bool) -> None:
+    """Refuse before any work where nothing asked for can be made.
+
+    Raises:
+        InputError: with the first reason.
+    """
+    refusals = [refusal_of(recipe, fmt, has_data) for fmt in formats for recipe in recipes]
+    if refusals and all(refusals):
+        raise InputError(f"nothing to make: {refusals[0]}")
