@@ -17,6 +17,7 @@ from tests.lab.coreml import evaluate, graph, write
 
 FLOAT32_BOUND = 2e-6  # a few roundings of float32, relative to the range of what is expected
 FAMILIES = ["elementwise", "conv", "pool", "normalization", "reduce", "shape", "gather", "resize", "recurrent", "constexpr", "quantization", "ios18"]
+FAMILIES += ["rearranged", "image", "control", "constexpr18", "state"]
 
 pytestmark = pytest.mark.toolchain
 
@@ -45,7 +46,7 @@ def test_every_operation_has_a_case(checked: Any) -> None:
 
 def test_an_unknown_operation_is_named(checked: Any) -> None:
     assert checked["unknown"]["error"] == "UnknownOp"
-    assert "'affine'" in checked["unknown"]["message"]
+    assert "'random_normal'" in checked["unknown"]["message"]
 
 
 def test_float16_values_are_rounded_after_each_operation(tmp_path: Path) -> None:
@@ -78,3 +79,14 @@ def test_what_is_not_a_package_is_refused(tmp_path: Path) -> None:
 
     assert refused.report["error"] == "EvaluationError"
     assert "none.mlpackage is not an ML Program" in refused.report["message"]
+
+
+def test_it_needs_no_coremltools() -> None:
+    script = (
+        "import sys; sys.path.append(sys.argv[1]); import mil.evaluate;"
+        "print({m.split('.')[0] for m in sys.modules} & {'coremltools', 'onnx2coreml', 'torch', 'tensorflow', 'scipy'})"
+    )
+
+    done = subprocess.run([str(toolchain("convert").python), "-c", script, str(HERE / "convert")], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "set()"

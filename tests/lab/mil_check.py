@@ -15,6 +15,7 @@ from typing import Any
 
 import coremltools as ct
 import mil_cases
+import mil_cases_more
 import mil_cases_shape
 import numpy as np
 from coremltools.converters.mil import Builder as mb
@@ -38,6 +39,10 @@ FAMILIES: list[Callable[[], list[mil_cases.Case]]] = [
     mil_cases_shape.constexpr,
     mil_cases_shape.quantization,
     mil_cases_shape.ios18,
+    mil_cases_more.rearranged,
+    mil_cases_more.image,
+    mil_cases_more.control,
+    mil_cases_more.constexpr18,
 ]
 
 
@@ -56,6 +61,12 @@ def package(cases: list[mil_cases.Case], path: Path, target: Any) -> dict[str, A
                 made = mb.cast(x=made, dtype="int32")
             outputs.append(mb.identity(x=made, name=f"o{n}"))
         function.set_outputs(outputs)
+    save(function, path, target)
+    return plain
+
+
+def save(function: Any, path: Path, target: Any) -> None:
+    """The function as a package, not optimised."""
     program = Program()
     program.add_function("main", function)
     ct.convert(
@@ -66,7 +77,6 @@ def package(cases: list[mil_cases.Case], path: Path, target: Any) -> dict[str, A
         pass_pipeline=ct.PassPipeline.EMPTY,
         skip_model_load=True,
     ).save(str(path))
-    return plain
 
 
 def distance(got: Any, expected: Any) -> float:
@@ -78,11 +88,9 @@ def distance(got: Any, expected: Any) -> float:
 
 
 def unknown(path: Path) -> dict[str, str]:
-    """What loading a program with `affine`, for which there is no rule, raises."""
-    modes = {"sampling_mode": "bilinear", "padding_mode": "constant", "padding_value": 0.0, "coordinates_mode": "normalized_minus_one_to_one"}
-    x = np.ones((1, 1, 4, 4), np.float32)
-    matrix = np.ones((1, 6), np.float32)
-    case = mil_cases.Case("affine", [x], lambda v: mb.affine(x=v, transform_matrix=matrix, output_height=2, output_width=2, align_corners=True, **modes), None)
+    """What loading a program with a random operation, for which there is no rule, raises."""
+    x = np.ones((1, 4), np.float32)
+    case = mil_cases.Case("random", [x], lambda v: mb.add(x=v, y=mb.random_normal(shape=[1, 4])), None)
     package([case], path, ct.target.iOS17)
     try:
         Evaluated(path)
@@ -91,17 +99,35 @@ def unknown(path: Path) -> dict[str, str]:
     return {}
 
 
+def states(path: Path) -> dict[str, float]:
+    """A program that adds its input to a state and gives twice the sum: run twice with one state, once without."""
+    specs = {"x": mb.placeholder(shape=(2, 3), dtype=types.fp32), "sum": mb.state_tensor_placeholder(shape=(2, 3), dtype=types.fp16)}
+    with Function(specs, opset_version=ct.target.iOS18) as function:
+        held = mb.cast(x=mb.read_state(input=function.inputs["sum"]), dtype="fp32")
+        new = mb.cast(x=mb.add(x=held, y=function.inputs["x"]), dtype="fp16")
+        given = mb.coreml_update_state(state=function.inputs["sum"], value=new)
+        function.set_outputs([mb.mul(x=mb.cast(x=given, dtype="fp32"), y=np.float32(2), name="y")])
+    save(function, path, ct.target.iOS18)
+    program = Evaluated(path)
+    x = np.float32([[1, 2, 3], [4, 5, 6]])
+    state = program.make_state()
+    first, second = (program.run({"x": x}, state=state)["y"] for _ in range(2))
+    return {"first": distance(first, 2 * x), "second": distance(second, 4 * x), "without": distance(program.run({"x": x})["y"], 2 * x)}
+
+
 def main(scratch: Path) -> None:
     errors: dict[str, dict[str, float]] = {}
     met: set[str] = set()
     for family in FAMILIES:
         path = scratch / f"{family.__name__}.mlpackage"
         cases = family()
-        feeds = package(cases, path, ct.target.iOS18 if family.__name__ == "ios18" else ct.target.iOS17)
+        feeds = package(cases, path, ct.target.iOS18 if "18" in family.__name__ else ct.target.iOS17)
         program = Evaluated(path)
         results = program.run(feeds)
-        met |= {step.op_type for step in program.steps}
+        met |= program.op_types
         errors[family.__name__] = {case.name: distance(results[f"o{n}"], case.expected) for n, case in enumerate(cases)}
+    errors["state"] = states(scratch / "state.mlpackage")
+    met |= {"read_state", "write_state", "coreml_update_state"}
     json.dump({"errors": errors, "uncovered": sorted(set(OPS) - met), "unknown": unknown(scratch / "unknown.mlpackage")}, sys.stdout)
 
 

@@ -24,7 +24,7 @@ class CannotRunError(Exception):
 
 def load_runtime(format_: str) -> None:
     """Import what runs files of a format, which takes longer than running most of them."""
-    importlib.import_module({"tflite": "ai_edge_litert.interpreter", "onnx": "onnxruntime", "coreml": "mil.evaluate"}[format_])
+    importlib.import_module({"tflite": "ai_edge_litert.interpreter", "onnx": "onnxruntime", "coreml": "edgekit.toolchains.convert.mil.evaluate"}[format_])
 
 
 class Runner(Protocol):
@@ -44,7 +44,11 @@ def open_runner(path: Path, format_: str) -> Runner:
     Raises:
         CannotRunError: the runtime refuses the file.
     """
-    runners: dict[str, Callable[[Path], Runner]] = {"tflite": LiteRt, "onnx": OnnxRuntime, "coreml": CoreMl}
+    if format_ == "coreml":
+        from edgekit.toolchains.convert.coreml_runner import CoreMl
+
+        return CoreMl(path)
+    runners: dict[str, Callable[[Path], Runner]] = {"tflite": LiteRt, "onnx": OnnxRuntime}
     return runners[format_](path)
 
 
@@ -167,35 +171,6 @@ def onnx_spec(value: Any) -> Spec:
     named = {"tensor(float)": "float32", "tensor(double)": "float64"}
     dtype = named.get(value.type) or value.type.removeprefix("tensor(").removesuffix(")")
     return spec(value.name, dtype, value.shape)
-
-
-class CoreMl:
-    """The MIL program, evaluated in numpy: it checks the program, not Apple's runtime."""
-
-    delegate = "evaluated"
-
-    def __init__(self, path: Path) -> None:
-        evaluate = importlib.import_module("mil.evaluate")
-        self.error = evaluate.EvaluationError
-        self.program = self.mapped(lambda: evaluate.Program(path))
-        own = self.program.model_names
-        self.features = [feature.name for feature in self.program.inputs]
-        self.inputs = [spec(own.get(f.name, f.name), f.dtype, f.shape) for f in self.program.inputs]
-        self.outputs = [spec(own.get(f.name, f.name), f.dtype, f.shape) for f in self.program.outputs]
-
-    def mapped(self, call: Any) -> Any:
-        try:
-            return call()
-        except self.error as exc:
-            raise CannotRunError(str(exc)) from exc
-
-    def run(self, feeds: list[Array]) -> list[Array]:
-        found = self.mapped(lambda: self.program.run(dict(zip(self.features, feeds, strict=True))))
-        return [found[feature.name] for feature in self.program.outputs]
-
-    def tensors(self, feeds: list[Array]) -> dict[str, Array]:
-        found: dict[str, Array] = self.mapped(lambda: self.program.run(dict(zip(self.features, feeds, strict=True)), keep=True))
-        return found
 
 
 def plain_name(name: str) -> str:

@@ -6,7 +6,8 @@ result to the dtype that the program records for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Value = Array | str | Sequence[Array]
+
+LARGEST = 1 << 28
+"""Elements of the largest array that is made (1 GiB of float32): a damaged program may ask for any size."""
+
+
+class TensorList(tuple[Array, ...]):
+    """MIL's list of tensors; also the tensors of a parameter that takes several."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class State:
+    """What a stateful program keeps from one run to the next."""
+
+    value: Array
+
+
+Value = Array | str | TensorList | State
 
 
 class EvaluationError(Exception):
@@ -34,26 +53,53 @@ class UnknownMode(Exception):
     """Raised by an op function for a parameter it has no rule for; the walk adds the operation's name."""
 
 
+class WrongArgument(ValueError):
+    """Raised where a parameter is missing, or is of another kind than the operation takes; the walk adds the operation's name."""
+
+
+def affordable(shape: Iterable[int]) -> tuple[int, ...]:
+    """That shape, to be asked before an array is made that may be larger than the operation's inputs.
+
+    Raises:
+        WrongArgument: it is more than LARGEST.
+    """
+    sizes = tuple(shape)
+    if min(sizes, default=0) < 0 or math.prod(sizes) > LARGEST:
+        raise WrongArgument(f"it asks for an array of shape {list(sizes)}")
+    return sizes
+
+
 @dataclass(frozen=True, slots=True)
 class Arguments:
     """What one operation is given. A parameter that the program leaves out reads as its default."""
 
     values: Mapping[str, Value]
 
-    def __getitem__(self, name: str) -> Array:
-        value = self.values[name]
-        assert isinstance(value, np.ndarray)
+    def held(self, name: str, kind: type[Any]) -> Any:
+        value = self.values.get(name)
+        if not isinstance(value, kind):
+            raise WrongArgument(f"parameter {name!r} is {'missing' if value is None else 'of another kind'}")
         return value
+
+    def __getitem__(self, name: str) -> Array:
+        array: Array = self.held(name, np.ndarray)
+        return array
 
     def get(self, name: str) -> Array | None:
         """The tensor, or None where it is left out."""
         return self[name] if name in self.values else None
 
-    def tensors(self, name: str) -> list[Array]:
-        """A parameter that takes several tensors (`values` of concat, stack and einsum)."""
-        value = self.values[name]
-        assert isinstance(value, list)
-        return value
+    def tensors(self, name: str) -> TensorList:
+        """A parameter that takes several tensors (`values` of concat, stack and einsum), or a list."""
+        value = self.values.get(name)
+        if isinstance(value, np.ndarray):
+            return TensorList([value])
+        several: TensorList = self.held(name, TensorList)
+        return several
+
+    def state(self, name: str) -> State:
+        state: State = self.held(name, State)
+        return state
 
     def ints(self, name: str, default: Sequence[int] | None = None) -> list[int]:
         if name not in self.values and default is not None:
@@ -61,7 +107,10 @@ class Arguments:
         return [int(i) for i in self[name].reshape(-1)]
 
     def integer(self, name: str, default: int | None = None) -> int:
-        return self.ints(name, None if default is None else [default])[0]
+        values = self.ints(name, None if default is None else [default])
+        if len(values) != 1:
+            raise WrongArgument(f"parameter {name!r} has {len(values)} values")
+        return values[0]
 
     def number(self, name: str, default: float) -> float:
         return float(self[name].reshape(-1)[0]) if name in self.values else default
@@ -77,4 +126,4 @@ class Arguments:
         return value if isinstance(value, str) else str(value)
 
 
-Function = Callable[[Arguments], Array | Sequence[Array]]
+Function = Callable[[Arguments], Value | Sequence[Value]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import runtime
-from .arguments import Arguments, Array, Function, UnknownMode
+from .arguments import Arguments, Array, Function, UnknownMode, affordable
 
 
 def same_padding(sizes: list[int], kernel: list[int], strides: list[int], pad_type: str) -> list[int]:
@@ -41,7 +41,9 @@ def conv(a: Arguments) -> Array:
     rank = x.ndim - 2
     strides, dilations = a.ints("strides", [1] * rank), a.ints("dilations", [1] * rank)
     kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
-    pads = onnx_order(padding(a, list(x.shape[2:]), kernel, strides))
+    interleaved = padding(a, list(x.shape[2:]), kernel, strides)
+    pads = onnx_order(interleaved)
+    affordable([x.shape[0], weight.shape[0], *(-(-(n + sum(interleaved[2 * i : 2 * i + 2])) // strides[i]) for i, n in enumerate(x.shape[2:]))])
     bias = a.get("bias")
     weights = [weight] if bias is None else [weight, bias]
     return runtime.run_weighted("Conv", x, weights, strides=strides, dilations=dilations, group=a.integer("groups", 1), pads=pads)
@@ -53,6 +55,7 @@ def conv_transpose(a: Arguments) -> Array:
     strides, dilations = a.ints("strides", [1] * rank), a.ints("dilations", [1] * rank)
     kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
     full = [s * (n - 1) + k for s, n, k in zip(strides, x.shape[2:], kernel, strict=True)]
+    affordable([x.shape[0], weight.shape[1] * a.integer("groups", 1), *full])
     pad_type = a.text("pad_type", "valid")
     if pad_type == "same_lower":
         raise UnknownMode("pad_type = same_lower")
@@ -83,12 +86,18 @@ def matmul(a: Arguments) -> Array:
     x, y = a["x"], a["y"]
     x = x.swapaxes(-1, -2) if a.flag("transpose_x") else x
     y = y.swapaxes(-1, -2) if a.flag("transpose_y") else y
+    if x.ndim > 1 and y.ndim > 1:
+        affordable([*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1]])
     product: Array = x @ y
     return product
 
 
 def einsum(a: Arguments) -> Array:
-    return np.asarray(np.einsum(a.text("equation", ""), *a.tensors("values")))
+    equation, values = a.text("equation", ""), a.tensors("values")
+    terms = equation.replace(" ", "").split("->")
+    sizes = {letter: n for term, value in zip(terms[0].split(","), values, strict=True) for letter, n in zip(term, value.shape, strict=True)}
+    affordable(sizes[letter] for letter in terms[-1])
+    return np.asarray(np.einsum(equation, *values))
 
 
 OPS: dict[str, Function] = {"conv": conv, "conv_transpose": conv_transpose, "linear": linear, "matmul": matmul, "einsum": einsum}

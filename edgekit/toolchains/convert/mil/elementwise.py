@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import runtime
-from .arguments import Arguments, Array, Function, UnknownMode
+from .arguments import Arguments, Array, Function, UnknownMode, affordable
 
 
 def unary(function: Callable[[Array], Array]) -> Function:
@@ -15,7 +15,11 @@ def unary(function: Callable[[Array], Array]) -> Function:
 
 
 def binary(function: Callable[[Array, Array], Array]) -> Function:
-    return lambda a: np.asarray(function(a["x"], a["y"]))
+    def rule(a: Arguments) -> Array:
+        affordable(np.broadcast_shapes(a["x"].shape, a["y"].shape))
+        return np.asarray(function(a["x"], a["y"]))
+
+    return rule
 
 
 def erf(x: Array) -> Array:
@@ -70,9 +74,9 @@ def clip(a: Arguments) -> Array:
     return np.minimum(np.maximum(a["x"], a["alpha"]), a["beta"])
 
 
-def real_div(a: Arguments) -> Array:
-    """Division; of integers, towards zero (the walk truncates to the recorded dtype)."""
-    return np.asarray(np.true_divide(a["x"], a["y"]))
+def select(a: Arguments) -> Array:
+    affordable(np.broadcast_shapes(a["cond"].shape, a["a"].shape, a["b"].shape))
+    return np.where(a["cond"].astype(bool), a["a"], a["b"])
 
 
 OPS: dict[str, Function] = {
@@ -136,7 +140,7 @@ OPS: dict[str, Function] = {
     "mul": binary(np.multiply),
     "not_equal": binary(np.not_equal),
     "pow": binary(np.power),
-    "real_div": real_div,
+    "real_div": binary(np.true_divide),  # of integers towards zero: the walk truncates to the recorded dtype
     "sub": binary(np.subtract),
-    "select": lambda a: np.where(a["cond"].astype(bool), a["a"], a["b"]),
+    "select": select,
 }

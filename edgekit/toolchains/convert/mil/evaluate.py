@@ -2,57 +2,32 @@
 
     Program(path).run({"image": x})
 
-The operations are read by coremltools' own loader, which infers every type and shape again, and evaluated in numpy
-(convolutions in ONNX Runtime). Each result is rounded to the dtype that the program records for it; within one operation
-arithmetic is float32, so a float16 program is evaluated as with a wide accumulator.
+The program is read from its bytes (no coremltools) and evaluated in numpy, convolutions in ONNX Runtime. Each result is rounded to
+the dtype that the program records for it; within one operation arithmetic is float32, so a float16 program is evaluated as with a
+wide accumulator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
 
-import coremltools as ct
 import numpy as np
-from coremltools.converters.mil.frontend.milproto.load import load
-from coremltools.converters.mil.mil import types
 
-from . import attention, conv, elementwise, gather, normalization, pool, quantization, recurrent, reduce, resize, shape
-from .arguments import Arguments, Array, EvaluationError, Function, UnknownMode, UnknownOp, Value
+from .arguments import Arguments, Array, EvaluationError, State, UnknownOp, Value, WrongArgument
+from .features import Feature, features, model_names
+from .package import block_of, open_package
+from .results import conform, conforming, evaluated, fits, rounded
+from .steps import OPS, Body, Step, arguments, body
+from .values import Result, result
 
-FAMILIES = (attention, conv, elementwise, gather, normalization, pool, quantization, recurrent, reduce, resize, shape)
-OPS: dict[str, Function] = {name: function for family in FAMILIES for name, function in family.OPS.items()}
+__all__ = ["OPS", "EvaluationError", "Feature", "Program", "UnknownOp"]
 
+MOST_TURNS = 1_000_000
+"""Turns of one loop: a damaged program may never end."""
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """An input or output as the package describes it. `dtype` is numpy's name; -1 in `shape` is a size that depends on the values."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A value that an operation gives: its MIL name, and the dtype and shape that the program records."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation, ready to run: what it reads by name, what it writes, and which values nothing reads afterwards."""
-
-    op_type: str
-    function: Function
-    reads: dict[str, str | list[str]]
-    writes: list[Result]
-    spent: list[str]
+Keep = Callable[[str, Array], None]
 
 
 class Program:
@@ -62,55 +37,45 @@ class Program:
 
     Raises:
         UnknownOp: at loading, when the program has an operation without a rule here.
-        EvaluationError: the package is not an ML Program that coremltools loads.
+        EvaluationError: the package is no ML Program, or a damaged one.
     """
 
     def __init__(self, path: Path | str) -> None:
-        path = Path(path)
-        try:
-            spec = ct.utils.load_spec(str(path))
-            function = load(spec, spec.specificationVersion, str(path / "Data/com.apple.CoreML/weights")).functions["main"]
-        except (AssertionError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError) as exc:
-            raise EvaluationError(f"{path.name} is not an ML Program that can be loaded ({exc})") from exc
-        description = spec.description
-        if description.functions:  # a package with several functions describes each apart
-            description = next(f for f in description.functions if f.name == "main")
-        self.inputs = [Feature(f.name, *tensor_type(function.inputs[f.name])) for f in description.input]
-        returned = dict(zip((v.name for v in function.outputs), function.outputs, strict=True))
-        self.outputs = [Feature(f.name, *tensor_type(returned[f.name])) for f in description.output]
-        prefix = "edgekit.name."
-        own = dict(spec.description.metadata.userDefined)
-        self.model_names = {key.removeprefix(prefix): name for key, name in own.items() if key.startswith(prefix)}
-        self.constants: dict[str, Value] = {}
-        self.steps = self._steps(function)
+        package = open_package(Path(path))
+        self.body = body(block_of(package.function), package.function.inputs, package.blobs)
+        self.states = [result(one) for one in package.function.inputs if one.type.HasField("stateType")]
+        self.results = {one.name: one for one in recorded(self.body)}
+        self.inputs = features(package.description.input, self.results)
+        self.outputs = features(package.description.output, self.results)
+        self.model_names = model_names(package.model)
 
-    def _steps(self, function: Any) -> list[Step]:
-        operations = []
-        for operation in function.operations:
-            if operation.op_type == "const" or operation.op_type.startswith("constexpr_"):
-                self.constants[operation.outputs[0].name] = constant(operation)
-            else:
-                operations.append(operation)
-        alive = {f.name for f in self.outputs} | set(self.constants)
-        steps: list[Step] = []
-        for operation in reversed(operations):
-            name = operation.outputs[0].name
-            rule = OPS.get(operation.op_type)
-            if rule is None:
-                raise UnknownOp(operation.op_type, name)
-            reads = {parameter: names_of(v) for parameter, v in operation.inputs.items() if v is not None and not parameter.startswith("_")}
-            read = {n for names in reads.values() for n in ([names] if isinstance(names, str) else names)}
-            writes = [Result(v.name, np.dtype(types.nptype_from_builtin(v.dtype)), sizes(v)) for v in operation.outputs]
-            steps.append(Step(operation.op_type, rule, reads, writes, sorted(read - alive)))
-            alive |= read
-        return steps[::-1]
+    @property
+    def op_types(self) -> set[str]:
+        """Every operation that the program has, constants apart."""
+        return self.body.op_types
 
-    def run(self, feeds: Mapping[str, Array], keep: bool = False) -> dict[str, Array]:
+    @property
+    def steps(self) -> list[Step]:
+        """The operations of the outermost block, in order."""
+        return self.body.steps
+
+    def make_state(self) -> dict[str, State]:
+        """The states of a program that has any, all zero, as MLModel.makeState gives them."""
+        found = {}
+        for one in self.states:
+            if one.dtype is None or -1 in one.shape:
+                raise EvaluationError(f"state {one.name!r} has an open shape")
+            found[one.name] = State(np.zeros(one.shape, np.float32 if one.dtype == np.float16 else one.dtype))
+        return found
+
+    def run(self, feeds: Mapping[str, Array], keep: bool = False, state: Mapping[str, State] | None = None, on_value: Keep | None = None) -> dict[str, Array]:
         """Evaluate the program.
 
         Args:
-            feeds: an array for every input feature, of its shape; converted to its dtype.
-            keep: give every value of the program by MIL name, in the order of computation, not the outputs alone.
+            feeds: an array for every input feature, of a shape that it allows; converted to its dtype.
+            keep: give every value of the outermost block by MIL name too, in the order of computation, not the outputs alone.
+            state: from make_state, changed by the run; without it a run starts from zero.
+            on_value: called with the name and the array of every such value as it is computed, where keeping all would take too much.
 
         Returns:
             arrays by name, in the dtype that the program records.
@@ -118,70 +83,92 @@ class Program:
         Raises:
             EvaluationError: a feed is missing or has another shape, or an operation cannot be evaluated on these values.
         """
-        values: dict[str, Value] = dict(self.constants)
-        kept: dict[str, Array] = {}
+        values: dict[str, Value] = {**self.body.constants, **(self.make_state() if state is None else state)}
         for feature in self.inputs:
-            if feature.name not in feeds or not fits(feeds[feature.name], feature.shape):
-                raise EvaluationError(f"input {feature.name!r} needs an array of shape {list(feature.shape)}")
+            if feature.name not in feeds or not feature.allows(feeds[feature.name].shape):
+                raise EvaluationError(f"input {feature.name!r} needs an array of shape {feature.wanted}")
             values[feature.name] = rounded(feeds[feature.name], np.dtype(feature.dtype))
+        kept: dict[str, Array] = {}
+
+        def seen(name: str, array: Array) -> None:
+            if on_value is not None:
+                on_value(name, array)
+            if keep:
+                kept[name] = array.astype(self.results[name].dtype, copy=False)
+
         with np.errstate(all="ignore"):  # overflow to inf and NaN are results to report, not warnings
-            for step in self.steps:
-                for result, array in zip(step.writes, evaluate(step, values), strict=True):
-                    values[result.name] = rounded(array, result.dtype)
-                    if keep:
-                        kept[result.name] = array.astype(result.dtype, copy=False)
-                if not keep:
-                    for name in step.spent:
-                        del values[name]
-            return kept | {f.name: np.asarray(values[f.name]).astype(f.dtype, copy=False) for f in self.outputs}
+            walk(self.body, values, seen)
+        return kept | {f.name: output(values[f.name], f) for f in self.outputs}
 
 
-def evaluate(step: Step, values: Mapping[str, Value]) -> list[Array]:
-    """The results of one operation, before rounding, of the shapes that the program records."""
-    given = {p: values[n] if isinstance(n, str) else [np.asarray(values[i]) for i in n] for p, n in step.reads.items()}
-    name = step.writes[0].name
+def output(value: Value, feature: Feature) -> Array:
+    if not isinstance(value, np.ndarray) or not fits(value, feature.shape):
+        raise EvaluationError(f"output {feature.name!r} is no array of shape {list(feature.shape)}")
+    return value.astype(feature.dtype, copy=False)
+
+
+def recorded(block: Body) -> list[Result]:
+    """What the outermost block's values are recorded as."""
+    constants = [Result(n, v.dtype, v.shape) for n, v in block.constants.items() if isinstance(v, np.ndarray)]
+    return [*constants, *block.inputs, *(one for step in block.steps for one in step.writes)]
+
+
+def walk(block: Body, values: MutableMapping[str, Value], seen: Keep | None = None) -> None:
+    """Run the block's steps on these values, which get its own."""
+    for step in block.steps:
+        for one, value in zip(step.writes, conforming(step.op_type, step.name, step.writes, results(step, values)), strict=True):
+            values[one.name] = value
+            if seen is not None and isinstance(value, np.ndarray):
+                seen(one.name, value)
+        for name in step.spent:
+            values.pop(name, None)
+
+
+def results(step: Step, values: MutableMapping[str, Value]) -> list[Value]:
+    if step.op_type in ("cond", "while_loop"):
+        rule = branch if step.op_type == "cond" else loop
+        try:
+            return rule(step, values)
+        except WrongArgument as exc:
+            raise EvaluationError(f"MIL operation {step.op_type!r} (value {step.name!r}) cannot be evaluated: {exc}") from exc
     try:
-        answer = step.function(Arguments(given))
-    except UnknownMode as exc:
-        raise UnknownOp(step.op_type, name, str(exc)) from exc
-    except (ArithmeticError, IndexError, ValueError) as exc:
-        raise EvaluationError(f"MIL operation {step.op_type!r} (value {name!r}) cannot be evaluated on these values: {exc}") from exc
-    results = [np.asarray(answer)] if isinstance(answer, np.ndarray | np.generic) else list(answer)
-    for result, array in zip(step.writes, results, strict=True):
-        if not fits(array, result.shape):
-            raise EvaluationError(f"MIL operation {step.op_type!r} (value {result.name!r}) gave shape {array.shape}, not {result.shape}")
-    return results
+        given = arguments(step, values)
+    except WrongArgument as exc:
+        raise EvaluationError(f"MIL operation {step.op_type!r} (value {step.name!r}) cannot be evaluated: {exc}") from exc
+    return evaluated(step.op_type, step.name, OPS[step.op_type], given)
 
 
-def rounded(array: Array, dtype: np.dtype[Any]) -> Array:
-    """The array with the precision of `dtype`, float16 held as float32 for the operations that follow."""
-    exact = array.astype(dtype, copy=False)
-    return exact.astype(np.float32) if dtype == np.float16 else exact
+def inside(block: Body, values: MutableMapping[str, Value], given: list[Value]) -> list[Value]:
+    """The outputs of a block within, its inputs being these."""
+    if len(given) != len(block.inputs):
+        raise WrongArgument(f"a block of {len(block.inputs)} inputs is given {len(given)}")
+    own = {one.name: conform("block", one, value) for one, value in zip(block.inputs, given, strict=True)}
+    local: ChainMap[str, Value] = ChainMap(own, dict(block.constants), values)  # type: ignore[arg-type]
+    walk(block, local)
+    return [local[name] for name in block.outputs]
 
 
-def constant(operation: Any) -> Value:
-    """The value of a `const`, or what a `constexpr_*` (compressed weights) expands to."""
-    value = operation.outputs[0].val if operation.op_type == "const" else operation.materialized_val_inference()
-    if isinstance(value, str):
-        return value
-    array = np.asarray(value)
-    return rounded(array, array.dtype)
+def truth(value: Value) -> bool:
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise WrongArgument("its condition is no single value")
+    return bool(value.reshape(-1)[0])
 
 
-def names_of(variable: Any) -> str | list[str]:
-    """The MIL name of what a parameter reads, or the names where it takes several."""
-    return [str(v.name) for v in variable] if isinstance(variable, list | tuple) else str(variable.name)
+def branch(step: Step, values: MutableMapping[str, Value]) -> list[Value]:
+    """cond: the first block where `pred` is true, else the second."""
+    if len(step.blocks) != 2:
+        raise WrongArgument("it needs two blocks")
+    return inside(step.blocks[0 if truth(Arguments(arguments(step, values).values)["pred"]) else 1], values, [])
 
 
-def tensor_type(variable: Any) -> tuple[str, tuple[int, ...]]:
-    """numpy's dtype name and the shape of a MIL variable."""
-    return np.dtype(types.nptype_from_builtin(variable.dtype)).name, sizes(variable)
-
-
-def sizes(variable: Any) -> tuple[int, ...]:
-    """The shape of a MIL variable, -1 for what coremltools keeps as a symbol."""
-    return tuple(int(d) if isinstance(d, int | np.integer) else -1 for d in variable.shape)
-
-
-def fits(array: Array, shape: tuple[int, ...]) -> bool:
-    return array.ndim == len(shape) and all(d in (-1, n) for n, d in zip(array.shape, shape, strict=True))
+def loop(step: Step, values: MutableMapping[str, Value]) -> list[Value]:
+    """while_loop: the second block on `loop_vars` again and again, as long as the first gives true for them."""
+    names = step.reads.get("loop_vars", [])
+    current = [values[name] for name in ([names] if isinstance(names, str) else names)]
+    if len(step.blocks) != 2:
+        raise WrongArgument("it needs two blocks")
+    for _ in range(MOST_TURNS):
+        if not truth(inside(step.blocks[0], values, current)[0]):
+            return current
+        current = inside(step.blocks[1], values, current)
+    raise WrongArgument(f"it did not end within {MOST_TURNS} turns")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .arguments import Arguments, Array, Function
+from .arguments import Arguments, Array, Function, affordable
 from .conv import padding
 
 
@@ -31,6 +31,7 @@ def windows(x: Array, a: Arguments, fill: float, beyond_fill: float) -> Array:
     """[n, C, *out, *kernel]: every window, the padding filled with `fill` and what lies beyond it with `beyond_fill`."""
     kernel, strides, pads, beyond = geometry(a)
     rank = len(kernel)
+    affordable([*x.shape[:2], *(n + pads[2 * i] + pads[2 * i + 1] + beyond[i] for i, n in enumerate(x.shape[2:]))])
     x = np.pad(x, [(0, 0), (0, 0), *((pads[2 * i], pads[2 * i + 1]) for i in range(rank))], constant_values=fill)
     x = np.pad(x, [(0, 0), (0, 0), *((0, b) for b in beyond)], constant_values=beyond_fill)
     axes = tuple(range(2, 2 + rank))

@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from . import runtime
-from .arguments import Arguments, Array, Function, UnknownMode
+from .arguments import Arguments, Array, Function, UnknownMode, affordable
 
 
 def grid(n: int, out: int, sampling_mode: str) -> Array:
     """Where each of `out` points lies on [0, n - 1] (the table in the documentation of resize_bilinear)."""
+    (out,) = affordable([out])
     i = np.arange(out)
     if sampling_mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
         if out == 1:
@@ -34,6 +35,7 @@ def half_pixel(i: Array, spacing: float) -> Array:
 
 def interpolated(x: Array, axis: int, points: Array) -> Array:
     """x read along `axis` at fractional `points` in [0, n - 1], linearly."""
+    affordable(len(points) if i == axis % x.ndim else n for i, n in enumerate(x.shape))
     low = np.floor(points).astype(np.int64)
     high = np.minimum(low + 1, x.shape[axis] - 1)
     shape = [1] * x.ndim
@@ -44,6 +46,7 @@ def interpolated(x: Array, axis: int, points: Array) -> Array:
 
 def nearest(x: Array, axis: int, out: int, scale: float) -> Array:
     """x repeated along `axis`: point i reads floor(i / scale)."""
+    affordable(out if i == axis % x.ndim else n for i, n in enumerate(x.shape))
     at = np.minimum((np.arange(out) / scale).astype(np.int64), x.shape[axis] - 1)
     return np.asarray(np.take(x, at, axis))
 
@@ -73,7 +76,7 @@ def upsample_bilinear(a: Arguments) -> Array:
         if align:
             points = grid(n, out, "STRICT_ALIGN_CORNERS")
         else:
-            i = np.arange(out)
+            i = np.arange(*affordable([out]))
             points = np.clip(half_pixel(i, 1 / scale) if centres else i / scale, 0, n - 1)
         x = interpolated(x, axis, points)
     return x

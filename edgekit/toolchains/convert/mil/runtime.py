@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def run(op_type: str, inputs: list[Array], **attributes: Any) -> Array:
     return feed(single_op(op_type, len(inputs), frozen(attributes)), inputs)
 
 
-_weighted: dict[tuple[str, int, Attributes], tuple[Array, ort.InferenceSession]] = {}
+_weighted: dict[tuple[str, int, Attributes], ort.InferenceSession] = {}
 
 
 def run_weighted(op_type: str, x: Array, weights: list[Array], **attributes: Any) -> Array:
@@ -33,9 +34,10 @@ def run_weighted(op_type: str, x: Array, weights: list[Array], **attributes: Any
     source model, or a logarithm of a small sum makes a difference of it.
     """
     key = (op_type, id(weights[0]), frozen(attributes))
-    if key not in _weighted:  # the array is kept, so that its id stays its own
-        _weighted[key] = (weights[0], make(op_type, 1, frozen(attributes), weights))
-    return feed(_weighted[key][1], [x])
+    if key not in _weighted:
+        _weighted[key] = make(op_type, 1, frozen(attributes), weights)
+        weakref.finalize(weights[0], _weighted.pop, key, None)  # an id is an array's own as long as the array lives
+    return feed(_weighted[key], [x])
 
 
 def frozen(attributes: dict[str, Any]) -> Attributes:

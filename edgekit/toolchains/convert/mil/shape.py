@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
-from .arguments import Arguments, Array, Function, UnknownMode
+from .arguments import Arguments, Array, Function, UnknownMode, affordable
 
 
 def reshape(a: Arguments) -> Array:
@@ -73,6 +74,7 @@ def pad(a: Arguments) -> Array:
     """The last axes of x, [before, after] each. `reflect` leaves the edge out, `replicate` repeats it."""
     x, pads, mode = a["x"], a.ints("pad"), a.text("mode", "constant")
     widths = [(0, 0)] * (x.ndim - len(pads) // 2) + list(zip(pads[0::2], pads[1::2], strict=True))
+    affordable(n + before + after for n, (before, after) in zip(x.shape, widths, strict=True))
     if mode == "constant":
         return np.pad(x, widths, constant_values=a.number("constant_val", 0.0))
     if mode == "reflect":
@@ -117,9 +119,69 @@ def pixel_unshuffle(a: Arguments) -> Array:
     return x.reshape(n, c, h // s, s, w // s, s).transpose(0, 1, 3, 5, 2, 4).reshape(n, c * s**2, h // s, w // s)
 
 
+def space_to_batch(a: Arguments) -> Array:
+    """Each place of a block of the padded image becomes a batch, those of one place together."""
+    (down, across), pads = a.ints("block_shape"), a["paddings"].tolist()
+    affordable([*a["x"].shape[:2], *(n + sum(p) for n, p in zip(a["x"].shape[2:], pads, strict=True))])
+    x = np.pad(a["x"], [(0, 0), (0, 0), *pads])
+    n, c, h, w = x.shape
+    return x.reshape(n, c, h // down, down, w // across, across).transpose(3, 5, 0, 1, 2, 4).reshape(-1, c, h // down, w // across)
+
+
+def batch_to_space(a: Arguments) -> Array:
+    """What space_to_batch did, undone, then cropped."""
+    x, (down, across), ((top, bottom), (left, right)) = a["x"], a.ints("block_shape"), a["crops"].tolist()
+    n, c, h, w = x.shape
+    x = x.reshape(down, across, n // (down * across), c, h, w).transpose(2, 3, 4, 0, 5, 1).reshape(-1, c, h * down, w * across)
+    return x[:, :, top : h * down - bottom, left : w * across - right]
+
+
+def sliding_windows(a: Arguments) -> Array:
+    """Every window of `size` along `axis`, as a new axis behind it."""
+    x, size = a["x"], a.integer("size")
+    axis = a.integer("axis") % x.ndim
+    every = np.lib.stride_tricks.sliding_window_view(x, size, axis=axis)
+    chosen = every[(slice(None),) * axis + (slice(None, None, a.integer("stride", 1)),)]
+    affordable(chosen.shape)
+    return np.moveaxis(chosen, -1, axis + 1)
+
+
+def reverse_sequence(a: Arguments) -> Array:
+    """The first `lengths[i]` elements of sample i in reverse, the rest in order."""
+    x, along, batch = a["x"], a.integer("seq_axis", 0), a.integer("batch_axis", 0)
+    y = np.moveaxis(x, (batch, along), (0, 1)).copy()
+    for sample, length in zip(y, a.ints("lengths"), strict=True):
+        sample[:length] = sample[:length][::-1].copy()
+    return np.moveaxis(y, (0, 1), (batch, along))
+
+
+def reshape_like(a: Arguments) -> Array:
+    """x in a shape put together from parts of the shapes of others."""
+    parts = zip(a.tensors("ref_tensors"), a.tensors("begins"), a.tensors("ends"), a.tensors("end_masks"), strict=True)
+    return a["x"].reshape([n for other, begin, end, open_end in parts for n in other.shape[int(begin) : None if open_end else int(end)]])
+
+
+def made(a: Arguments, shape: Iterable[int]) -> Array:
+    """`value` everywhere."""
+    return np.full(affordable(shape), a["value"] if "value" in a.values else np.float32(0))
+
+
+def tile(a: Arguments) -> Array:
+    x, reps = a["x"], a.ints("reps")
+    affordable(n * r for n, r in zip(x.shape, reps, strict=True))
+    return np.tile(x, reps)
+
+
+def range_1d(a: Arguments) -> Array:
+    start, end, step = (a[name].item() for name in ("start", "end", "step"))
+    affordable([max(0, math.ceil((end - start) / step))])
+    return np.arange(start, end, step)
+
+
 def one_hot(a: Arguments) -> Array:
     """An index out of range gives a row of `off_value`."""
     indices, size = a["indices"], a.integer("one_hot_vector_size")
+    affordable([*indices.shape, size])
     hot = indices[..., None] == np.arange(size)
     axis = a.integer("axis", -1)
     on, off = (a[name] if name in a.values else np.asarray(default, np.int32) for name, default in (("on_value", 1), ("off_value", 0)))
@@ -128,27 +190,32 @@ def one_hot(a: Arguments) -> Array:
 
 OPS: dict[str, Function] = {
     "band_part": band_part,
+    "batch_to_space": batch_to_space,
     "concat": concat,
     "depth_to_space": depth_to_space,
     "expand_dims": expand_dims,
-    "fill": lambda a: np.full(a.ints("shape"), a["value"] if "value" in a.values else np.float32(0)),
-    "fill_like": lambda a: np.full(a["ref_tensor"].shape, a["value"] if "value" in a.values else np.float32(0)),
+    "fill": lambda a: made(a, a.ints("shape")),
+    "fill_like": lambda a: made(a, a["ref_tensor"].shape),
     "flatten2d": flatten2d,
     "one_hot": one_hot,
     "pad": pad,
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
-    "range_1d": lambda a: np.arange(*(a[name].item() for name in ("start", "end", "step"))),
+    "range_1d": range_1d,
     "reshape": reshape,
+    "reshape_like": reshape_like,
     "reverse": lambda a: np.flip(a["x"], tuple(a.ints("axes", range(a["x"].ndim)))),
     "shape": lambda a: np.array(a["x"].shape, np.int32),
+    "reverse_sequence": reverse_sequence,
     "slice_by_index": slice_by_index,
     "slice_by_size": slice_by_size,
     "slice_update": slice_update,
+    "sliding_windows": sliding_windows,
+    "space_to_batch": space_to_batch,
     "space_to_depth": space_to_depth,
     "split": split,
     "squeeze": squeeze,
     "stack": lambda a: np.stack(a.tensors("values"), a.integer("axis", 0)),
-    "tile": lambda a: np.tile(a["x"], a.ints("reps")),
+    "tile": tile,
     "transpose": lambda a: a["x"].transpose(a.ints("perm")),
 }
