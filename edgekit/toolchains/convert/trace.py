@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array, CoreMl, LiteRt, OnnxRuntime, Runner, real
+from edgekit.toolchains.convert.runners import Array, LiteRt, OnnxRuntime, Runner, real
+
+if TYPE_CHECKING:
+    from edgekit.toolchains.convert.coreml_runner import CoreMl
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ def trace(runner: Runner, feeds: list[Array]) -> list[Traced]:
         CannotRunError: the runtime does not run the file in that way.
         KeyError: nobody has said how to look into a format's files.
     """
-    tracers: dict[type, Callable[[Any, list[Array]], Iterator[Traced]]] = {LiteRt: of_litert, OnnxRuntime: of_onnx_runtime, CoreMl: of_core_ml}
-    return list(tracers[type(runner)](runner, feeds))
+    tracers: dict[str, Callable[[Any, list[Array]], Iterator[Traced]]] = {"LiteRt": of_litert, "OnnxRuntime": of_onnx_runtime, "CoreMl": of_core_ml}
+    return list(tracers[type(runner).__name__](runner, feeds))
 
 
 def of_litert(runner: LiteRt, feeds: list[Array]) -> Iterator[Traced]:
