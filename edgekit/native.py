@@ -20,7 +20,7 @@ from typing import Any
 from edgekit.errors import InputError, SetupError
 from edgekit.files import disk_errors, sha256_file, walk, written_aside
 from edgekit.places import cache_dir, search_path
-from edgekit.runtime import WHEEL_PYTHON, NativeDescription, Platform, kept, pack, platform, wheels
+from edgekit.runtime import WHEEL_PYTHON, NativeDescription, Platform, adapter_of, kept, pack, platform, wheels
 from edgekit.toolchains.catalog import ready, toolchain
 from edgekit.toolchains.jobs import Job, run
 
@@ -111,7 +111,8 @@ def bundle(target: Platform, form: str, machine: str) -> Path:
     description = target.description
     if form not in description.native:
         have = ", ".join(description.native) or "none"
-        raise InputError(f"the native runner on {description.title} runs no {form} files, only {have}: convert to one of them")
+        cure = "use --runner python" if adapter_of(form) and description.pythons else "convert to one of them"
+        raise InputError(f"the native runner on {description.title} runs no {form} files, only {have}: {cure}")
     if machine not in machines(target):
         raise SetupError(f"there is no native runner for a {machine} device: use one of {', '.join(machines(target))}, with a 64-bit system")
     runner = built(description.zig[machine])

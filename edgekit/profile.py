@@ -10,17 +10,34 @@ import platform
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from edgekit.errors import InputError
 from edgekit.nearest import unknown
 from edgekit.places import search_path
 
 Platform = Literal["linux", "android", "ios", "macos"]
-Format = Literal["tflite", "onnx", "coreml"]
+
+
+def known_format(name: str) -> str:
+    """The name of a format that is installed.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in installed_formats():
+        raise ValueError(f"there is no format {name!r}, only {', '.join(installed_formats())}")
+    return name
+
+
+@cache
+def installed_formats() -> tuple[str, ...]:
+    return tuple(sorted(point.name for point in entry_points(group="edgekit.formats")))
 
 
 class Written(BaseModel):
@@ -120,7 +137,7 @@ class Profile(Written):
     title: str
     aliases: tuple[str, ...] = Field(default=(), strict=False)
     platform: Platform
-    formats: tuple[Format, ...] = Field(min_length=1, strict=False)
+    formats: tuple[Annotated[str, AfterValidator(known_format)], ...] = Field(min_length=1, strict=False)
     """The formats that run there."""
     untested: str | None = None
     """Why nobody vouches for it, or None where edgekit was run on such a device."""

@@ -114,7 +114,7 @@ class PythonRunner(Runner):
         site = site_packages(self.platform, form, self.told.machine, python)
         title = self.platform.description.title_on(self.told.machine, form)
         words = f"{title} and numpy with a Python of their own" if self.held else f"{title} and numpy for Python {python}"
-        return (Need(site, words, True), Need(agent_archive(self.platform), "the agent", False))
+        return (Need(site, words, True), Need(agent_archive(self.platform, form), "the agent", False))
 
     def start(self, transport: Transport, there: Sequence[str], folder: str) -> Runs:
         site, agent = there

@@ -29,6 +29,7 @@ from edgekit.held import HeldDescription, held_site
 from edgekit.places import cache_dir, search_path, shipped
 from edgekit.toolchains.install import uv
 from edgekit.transport import Transport
+from edgekit.write.format import Adapter, formats
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can hold
 SYSTEMS = {"Linux": "linux", "Linux Android": "android", "Darwin": "macos"}
@@ -109,9 +110,22 @@ class PlatformDescription(Record):
         """The machines of the devices that files can be run on, by whatever runner."""
         return tuple(sorted({*self.machines, *self.zig, *self.held}))
 
+    def runtime(self, form: str) -> RuntimeDescription:
+        """What the device's Python runs a format with: as the platform says, else as the format's own adapter does.
+
+        Raises:
+            InputError: neither says anything.
+        """
+        if form in self.runtimes:
+            return self.runtimes[form]
+        adapter = adapter_of(form)
+        if adapter is None:
+            raise InputError(f"{self.title} has no runtime for {form}: convert to one of {', '.join(self.runtimes)}")
+        return RuntimeDescription(title=adapter.title, packages=adapter.packages, keep=adapter.keep)
+
     def title_on(self, machine: str, form: str) -> str:
         """What the Python agent runs a format with there."""
-        return self.held[machine].titles[form] if machine in self.held else self.runtimes[form].title
+        return self.held[machine].titles[form] if machine in self.held else self.runtime(form).title
 
     def lacking(self, machine: str, form: str) -> str | None:
         """Why nothing runs a format on a machine, with a cure; None where nothing is known against it."""
@@ -158,17 +172,24 @@ def platform_of(transport: Transport) -> Platform:
     return platform(SYSTEMS[system])
 
 
-def agent_archive(target: Platform) -> Path:
-    """A platform's agent as one zip: what all platforms share and its own files, `agent.py` as `__main__.py`; same sources, same bytes."""
+def adapter_of(form: str) -> Adapter | None:
+    """What a format brings along for the agent, if anything."""
+    found = formats().get(form)
+    return None if found is None else found.agent
+
+
+def agent_archive(target: Platform, form: str = "") -> Path:
+    """A platform's agent as one zip: what all platforms share, its own files, and the format's adapter where the platform needs one;
+    `agent.py` as `__main__.py`; same sources, same bytes."""
     by_name = {path.name: path for folder in (shipped("targets") / "common", target.folder) for path in folder.glob("*.py")}
-    sources = [by_name[name] for name in sorted(by_name)]
-    digest = hashlib.sha256(b"\0".join(part for source in sources for part in (source.name.encode(), source.read_bytes())))
+    adapter = None if form in target.description.runtimes else adapter_of(form)
+    by_name |= {"adapter.py": adapter.file} if adapter else {}
+    digest = hashlib.sha256(b"\0".join(part for name in sorted(by_name) for part in (name.encode(), by_name[name].read_bytes())))
     final = cache_dir() / "runtimes" / f"agent-{target.folder.name}-{digest.hexdigest()[:12]}.pyz"
     if not final.exists():
         with written_aside(final) as aside, zipfile.ZipFile(aside, "w") as archive:
-            for source in sources:
-                name = "__main__.py" if source.name == "agent.py" else source.name
-                archive.writestr(zipfile.ZipInfo(name, EPOCH), source.read_bytes())
+            for name in sorted(by_name):
+                archive.writestr(zipfile.ZipInfo("__main__.py" if name == "agent.py" else name, EPOCH), by_name[name].read_bytes())
     return final
 
 
@@ -244,13 +265,11 @@ def contents(description: PlatformDescription, form: str, machine: str, python: 
     """What is installed (`numpy==2.4.6`), and the globs (keep, drop) of what stays of it."""
     if description.numpy is None:
         raise InputError(f"{description.title} has no Python: use the native runner")
-    if form not in description.runtimes:
-        raise InputError(f"{description.title} has no runtime for {form}: convert to one of {', '.join(description.runtimes)}")
+    runtime = description.runtime(form)
     if machine not in description.machines:
         raise SetupError(f"there are no wheels for a {machine} device: use one of {', '.join(description.machines)}, with a 64-bit system")
     if python not in description.pythons:
         raise SetupError(f"there are no wheels for Python {python} on the device: install one of {', '.join(description.pythons)} there")
-    runtime = description.runtimes[form]
     versions = {"numpy": description.numpy.versions[python], **runtime.packages, **runtime.python_packages.get(python, {})}
     return [f"{name}=={version}" for name, version in sorted(versions.items())], (runtime.keep + description.numpy.keep, description.numpy.drop)
 

@@ -13,6 +13,7 @@ from edgekit.model import spec_json
 from edgekit.records import Accuracy, Model, Parity, Samples
 from edgekit.samples import Reference
 from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.toolchains.workers import VERIFY
 from edgekit.write.format import Format
 
 
@@ -65,11 +66,11 @@ def verify(file: Path, fmt: Format, recipe: str, model: Model, samples: Samples,
     Raises:
         ConvertError: the runtime could not load or run the file.
     """
-    inputs = {"artifact": file, "samples": samples.evaluation, "reference": reference.folder, "hub": model.hub}
+    inputs = {"artifact": file, "samples": samples.evaluation, "reference": reference.folder, "hub": model.hub, **fmt.runner_inputs}
     if samples.labels is not None:
         inputs["labels"] = samples.labels
-    options = {"format": fmt.name, "recipe": recipe, "inputs": spec_json(model.inputs), "outputs": spec_json(model.outputs)}
-    outcome = run(Job(fmt.toolchain, "verify", inputs, options), progress)
+    options = {"format": fmt.name, "recipe": recipe, "inputs": spec_json(model.inputs), "outputs": spec_json(model.outputs), "dtypes": dict(fmt.dtypes)}
+    outcome = run(Job(fmt.toolchain, VERIFY, inputs, options), progress)
     found = VerifyResult.model_validate(outcome.result)
     parity = Parity(**found.parity.model_dump())
     accuracy = Accuracy(**found.accuracy.model_dump()) if found.accuracy else None

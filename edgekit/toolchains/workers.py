@@ -71,6 +71,10 @@ def script_of(toolchain_name: str, verb: str | Path) -> Path:
     return verb if isinstance(verb, Path) else HERE / toolchain_name / f"{verb}.py"
 
 
+VERIFY, DESCRIBE, EVALUATE, DIFF = (HERE / "convert" / f"{verb}.py" for verb in ("verify", "describe", "evaluate", "diff"))
+"""Verbs that run a format's files: in the toolchain of that format, which may be another than where they stand."""
+
+
 def take_warm(script: Path) -> Worker | None:
     """The worker that waits for a job of this thread, if there is one."""
     return _warm.pop((script, threading.get_ident()), None) or _warm.pop((script, None), None)

@@ -26,8 +26,9 @@ from edgekit.samples import prepare_for, reference
 from edgekit.store import open_store
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.toolchains.workers import DESCRIBE, EVALUATE
 from edgekit.transport import connect
-from edgekit.verbs.deploy import Deployment, new_run, runs_there
+from edgekit.verbs.deploy import Deployment, new_run, runs, runs_there
 from edgekit.verbs.lineage import lineage_path
 from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
 from edgekit.workbench import Bench
@@ -103,7 +104,7 @@ def bench(
         lacking = opened.platform.description.lacking(opened.told.machine, fmt.name)
         if lacking:
             raise InputError(f"{device.name}: {lacking}")
-        if fmt.name not in runs_there(profile):
+        if not runs(fmt.name, profile):
             raise InputError(f"{device.name} does not run {fmt.title} files: give one of {', '.join(runs_there(profile))}")
         held = yardstick(file, sha256, fmt, data, progress)
         artifact = Artifact(
@@ -167,11 +168,11 @@ def yardstick(file: Path, sha256: str, fmt: Format, data: Path | None, progress:
             expected = reference(model, samples, progress)
             note = f"compared with {expected.runtime} on {samples.origin}"
             return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note)
-    described = ReadResult.model_validate(run(Job(fmt.toolchain, "describe", {"artifact": file}, {"format": fmt.name}), progress).result)
+    described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": file, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
     inputs, outputs = (tuple(tensor_spec(spec) for spec in specs) for specs in (described.inputs, described.outputs))
     samples = prepare_for(inputs, None, data, False, progress)
     options: dict[str, Any] = {"format": fmt.name, "inputs": spec_json(inputs), "outputs": spec_json(outputs)}
-    outcome = run(Job(fmt.toolchain, "evaluate", {"artifact": file, "samples": samples.evaluation}, options), progress)
+    outcome = run(Job(fmt.toolchain, EVALUATE, {"artifact": file, "samples": samples.evaluation, **fmt.runner_inputs}, options), progress)
     note = f"compared with this file's own outputs on this machine, for its source model is not known, on {samples.origin}"
     return Yardstick(UNKNOWN_RECIPE, file.absolute(), sha256, inputs, outputs, samples, outcome.folder, note)
 

@@ -18,6 +18,7 @@ from edgekit.profile import Profile
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
 from edgekit.recipe import Recipe
 from edgekit.records import Run, Variant
+from edgekit.runtime import adapter_of
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
@@ -115,6 +116,11 @@ def runs_there(profile: Profile | None) -> Sequence[str]:
     return profile.formats if profile else RUN_BY_DEFAULT
 
 
+def runs(form: str, profile: Profile | None) -> bool:
+    """Whether files of a format are to be tried on a device: those that bring their own runtime along always are."""
+    return form in runs_there(profile) or adapter_of(form) is not None
+
+
 def lacks(bench: Bench, formats: Sequence[Format]) -> Mapping[str, str]:
     """Format → why nothing runs it on the device.
 
@@ -132,7 +138,7 @@ def plan(source: Source, variant: Variant, device: Device, profile: Profile | No
     artifact = variant.artifact
     if variant.status != "ok" or artifact is None:
         return Plan(variant, None)
-    if variant.format in lacking or variant.format not in runs_there(profile):
+    if variant.format in lacking or not runs(variant.format, profile):
         error = f"converted and checked on this machine; {lacking.get(variant.format) or f'{device.name} does not run {variant.format}'}"
         return Plan(replace(variant, status="skipped", error=error), None)
     subject = Subject(

@@ -14,6 +14,7 @@ from edgekit.model import ReadResult, Shapes, open_model, recognise, tensor_spec
 from edgekit.records import TensorSpec
 from edgekit.samples import prepare_for
 from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.toolchains.workers import DESCRIBE, DIFF
 from edgekit.verbs.bench import lineage_of
 from edgekit.write.format import Format, format_named, formats
 
@@ -88,7 +89,8 @@ def diff(a: Path, b: Path, data: Path | None, shapes: Shapes, floor: float | Non
     floor = floor if floor is not None else min(floor_db(BOUNDS[recipe]) for recipe in recipes)
     options = {"formats": [one.format.name for one in sides], "floor_db": floor}
     files = {"a": sides[0].file, "b": sides[1].file, "samples": samples.evaluation}
-    outcome = run(Job(sides[0].format.toolchain, "diff", files, options), progress)
+    files |= {f"{key}_{name}": path for key, one in zip("ab", sides, strict=True) for name, path in one.format.runner_inputs.items()}
+    outcome = run(Job(sides[0].format.toolchain, DIFF, files, options), progress)
     return Difference(Found.model_validate(outcome.result), floor, samples.origin)
 
 
@@ -102,5 +104,5 @@ def side(path: Path, shapes: Shapes, progress: Progress) -> Side:
         recognise(path)
         model = open_model(path, shapes, progress)
         return Side(model.hub, format_named("onnx"), model.hub, model.inputs, None)
-    described = ReadResult.model_validate(run(Job(fmt.toolchain, "describe", {"artifact": path}, {"format": fmt.name}), progress).result)
+    described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": path, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
     return Side(path, fmt, None, tuple(map(tensor_spec, described.inputs)), made.artifact.recipe if made else None)

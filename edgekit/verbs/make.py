@@ -17,7 +17,7 @@ from edgekit.records_json import from_json
 from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Outcome, Progress, is_cached, run
-from edgekit.toolchains.workers import warm
+from edgekit.toolchains.workers import VERIFY, warm
 from edgekit.verbs.lineage import write_lineage
 from edgekit.verbs.source import Source
 from edgekit.verify import verify
@@ -115,7 +115,7 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress) -> File:
     steps = fmt.recipes[recipe.name]
     writer = writing(task, route, model.hub)
     if not is_cached(writer):
-        warm(fmt.toolchain, "verify", fmt.name)
+        warm(fmt.toolchain, VERIFY, str(fmt.runner or fmt.name))
     written = floats.written(writer, progress)
     path = written.folder / f"model{fmt.suffix}"
     done = [*written.result["route"]]

@@ -24,4 +24,5 @@ FORMAT = Format(
     write_tools=("onnx2coreml", "coremltools"),
     quantize_tools=("coremltools",),
     verify_tools=("coremltools", "onnxruntime"),
+    dtypes={"int64": "int32", "bool": "float32", "float64": "float32"},  # FeatureTypes.proto, ArrayDataType; the writer notes it
 )

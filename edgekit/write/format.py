@@ -1,6 +1,8 @@
 """What a format is, as data: its file, which recipes it carries and by what steps, and why it refuses the others.
 
-A format is a plug-in of the entry-point group `edgekit.formats`; the built-in ones enter the same way.
+A format is a plug-in of the entry-point group `edgekit.formats`; the built-in ones enter the same way. A package of anybody's adds one
+with three files: the Format, a worker that writes it (and runs it, for verification), and an adapter that has the agent run it on a device.
+`docs/formats.md` has an example.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from edgekit.nearest import unknown
@@ -23,6 +26,20 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """How the Python agent runs files of a format on a device, where the platform itself does not say."""
+
+    file: Path
+    """Python with `RUNTIME`, a class like those of `targets/common/cpu.py`; it goes into the agent's archive as `adapter.py`."""
+    title: str
+    """What runs the files, such as `ExecuTorch`."""
+    packages: Mapping[str, str]
+    """Package → version of what is installed for the device's Python, beside numpy."""
+    keep: tuple[str, ...] = ("**",)
+    """Globs below site-packages of what of it is sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Format:
     """One file format that edgekit writes."""
 
@@ -30,10 +47,10 @@ class Format:
     title: str
     suffix: str
     toolchain: str
-    write_verb: str
-    """Worker verb: hub → float file."""
-    quantize_verb: str
-    """Worker verb: float file (and calibration samples) → quantized file."""
+    write_verb: str | Path
+    """Worker verb: hub → float file. A plug-in gives the path of its own worker file, here as elsewhere."""
+    quantize_verb: str | Path
+    """Worker verb: float file (and calibration samples) → quantized file; for a format whose recipes all are the writer's, its name does not matter."""
     recipes: Mapping[str, Steps]
     refusals: Mapping[str, str]
     """Recipe → why this format cannot carry it and what to use."""
@@ -41,6 +58,21 @@ class Format:
     """Packages of the toolchain that take part in writing."""
     quantize_tools: tuple[str, ...]
     verify_tools: tuple[str, ...]
+    runner: Path | None = None
+    """A file with `open_runner(path)`, which gives a Runner of `toolchains/convert/runners.py`: what verification runs the files with, in the
+    format's toolchain. None: that module has it."""
+    agent: Adapter | None = None
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    """The model's dtype → what inputs and outputs have in this format instead."""
+    layouts: tuple[str, ...] = ("model",)
+    """Which `--layout` it can be written in."""
+    ios: tuple[str, ...] = ("float",)
+    """Which `--io` its files with integer activations can have."""
+
+    @property
+    def runner_inputs(self) -> Mapping[str, Path]:
+        """Further inputs of a job that runs files of this format."""
+        return {} if self.runner is None else {"runner": self.runner}
 
 
 @cache

@@ -3,8 +3,8 @@
     python3 -I -S agent.pyz FOLDER < job.json
 
 (agent.pyz is the Python files of this folder and of one platform's as a zip, this one as `__main__.py`.) A platform brings `runtimes.py` (what
-it runs) and `process.py` (what a process holds). Needs Python 3.10, numpy and the file's runtime; the last two lie in the folder
-that the job calls `site`. The job:
+it runs) and `process.py` (what a process holds); a format that it does not know brings `adapter.py` with its `RUNTIME`. Needs Python 3.10,
+numpy and the file's runtime; the last two lie in the folder that the job calls `site`. The job:
 
     job           its name, which the result repeats
     mode          check | latency
@@ -56,7 +56,11 @@ def runtime_of(job: Json) -> Any:
     """The runtime of the job's format, its code loaded, on the processors that the job names: threads that it starts inherit them."""
     if job.get("cores"):
         clock.pin(job["cores"])
-    return RUNTIMES[job["format"]](job.get("delegate"))
+    if job["format"] in RUNTIMES:
+        return RUNTIMES[job["format"]](job.get("delegate"))
+    import adapter  # of a format that the platform does not know: edgekit has put it into this archive
+
+    return adapter.RUNTIME(job.get("delegate"))
 
 
 def open_inputs(job: Json) -> list[npy.Reader]:

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from edgekit.toolchains.jobs import Job, Outcome, run
+from edgekit.write.format import format_named
 from tests.lab.onnx_cases import Array, inputs_for, outputs_for, save, specs, tensor_folder
 
 
@@ -34,7 +35,8 @@ def verified(
         "hub": save(made, tmp_path / "source.onnx"),
         **more,
     }
-    options = {"format": format_, "recipe": recipe, "inputs": specs(made.graph.input), "outputs": specs(made.graph.output), "bounds": None}
+    options = {"format": format_, "recipe": recipe, "inputs": specs(made.graph.input), "outputs": specs(made.graph.output)}
+    options["dtypes"] = dict(format_named(format_).dtypes)
     return do("verify", inputs, options).result
 
 

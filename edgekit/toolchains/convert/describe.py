@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`artifact` with `format` → `inputs`, `outputs` as the file states them."""
+    """`artifact`, `runner`? (a plug-in's file) with `format` → `inputs`, `outputs` as the file states them."""
     try:
-        runner = open_runner(job.inputs["artifact"], job.options["format"])
+        runner = open_runner(job.inputs["artifact"], job.options["format"], job.inputs.get("runner"))
     except CannotRunError as exc:
         job.refuse(f"{job.inputs['artifact'].name} is no {job.options['format']} file that runs here: {exc}; check the file", kind="input")
     except (TypeError, ValueError):

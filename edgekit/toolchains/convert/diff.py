@@ -19,7 +19,7 @@ MOST_SAMPLES = 4
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`a`, `b`, `samples` with `formats`, `floor_db` → `tensors` (the worst of the samples), `outputs`, `first`.
+    """`a`, `b`, `samples`, `a_runner`?, `b_runner`? (of plug-ins) with `formats`, `floor_db` → `tensors` (the worst of the samples), `outputs`, `first`.
 
     Refuses files that do not run, or do not take the same samples.
     """
@@ -28,7 +28,7 @@ def run(job: Job) -> dict[str, Any]:
     for key, format_ in zip("ab", formats, strict=True):
         job.progress(f"loading {job.inputs[key].name}")
         try:
-            runners.append(open_runner(job.inputs[key], format_))
+            runners.append(open_runner(job.inputs[key], format_, job.inputs.get(f"{key}_runner")))
         except CannotRunError as exc:
             job.refuse(f"{job.inputs[key].name} does not run: {exc}; check the file", kind="input")
     refuse_strangers(job, runners)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`artifact`, `samples` with `format`, `inputs`, `outputs` → `out/*.npy`, `runtime`, `version`."""
+    """`artifact`, `samples`, `runner`? (a plug-in's file) with `format`, `inputs`, `outputs` → `out/*.npy`, `runtime`, `version`."""
     try:
-        runner = open_runner(job.inputs["artifact"], job.options["format"])
+        runner = open_runner(job.inputs["artifact"], job.options["format"], job.inputs.get("runner"))
         run_all(job, runner, job.out)
     except CannotRunError as exc:
         job.refuse(f"{job.inputs['artifact'].name} does not run on this machine: {exc}; check the file", kind="input")

@@ -7,8 +7,11 @@ A runner loads its file once and runs any number of samples. `outputs` and `inpu
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
+import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +26,10 @@ class CannotRunError(Exception):
 
 
 def load_runtime(format_: str) -> None:
-    """Import what runs files of a format, which takes longer than running most of them."""
+    """Import what runs files of a format, which takes longer than running most of them; `format_` is a name, or the path of a plug-in's runner."""
+    if format_.endswith(".py"):
+        plugin(Path(format_))
+        return
     importlib.import_module({"tflite": "ai_edge_litert.interpreter", "onnx": "onnxruntime", "coreml": "edgekit.toolchains.convert.mil.evaluate"}[format_])
 
 
@@ -39,11 +45,29 @@ class Runner(Protocol):
     def tensors(self, feeds: list[Array]) -> dict[str, Array]: ...
 
 
-def open_runner(path: Path, format_: str) -> Runner:
+@cache
+def plugin(file: Path) -> Any:
+    """The module of a file that has `open_runner(path)`."""
+    spec = importlib.util.spec_from_file_location("edgekit_runner", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["edgekit_runner"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def open_runner(path: Path, format_: str, file: Path | None = None) -> Runner:
     """
+    Args:
+        file: the plug-in's own, for a format that is not built in.
+
     Raises:
         CannotRunError: the runtime refuses the file.
     """
+    if file is not None:
+        made: Runner = plugin(file).open_runner(path)
+        return made
     if format_ == "coreml":
         from edgekit.toolchains.convert.coreml_runner import CoreMl
 

@@ -33,12 +33,14 @@ class Traced:
 def trace(runner: Runner, feeds: list[Array]) -> list[Traced]:
     """The tensors of one run, computed without the fusions that hide inner ones.
 
+    None for a format that nobody has said how to look into.
+
     Raises:
         CannotRunError: the runtime does not run the file in that way.
-        KeyError: nobody has said how to look into a format's files.
     """
     tracers: dict[str, Callable[[Any, list[Array]], Iterator[Traced]]] = {"LiteRt": of_litert, "OnnxRuntime": of_onnx_runtime, "CoreMl": of_core_ml}
-    return list(tracers[type(runner).__name__](runner, feeds))
+    tracer = tracers.get(type(runner).__name__)
+    return [] if tracer is None else list(tracer(runner, feeds))
 
 
 def of_litert(runner: LiteRt, feeds: list[Array]) -> Iterator[Traced]:

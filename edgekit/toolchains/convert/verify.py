@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 
 def warm(format_: str) -> None:
-    """Load the runtime of a format before there is a file."""
+    """Load the runtime of a format before there is a file; `format_` is its name, or the path of a plug-in's runner."""
     load_runtime(format_)
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`artifact`, `samples`, `reference`, `hub`, `labels`? with `format`, `recipe`, `inputs`, `outputs`, `bounds` → `out/outputs/*.npy`.
+    """`artifact`, `samples`, `reference`, `hub`, `labels`?, `runner`? with `format`, `recipe`, `inputs`, `outputs`, `bounds`?, `dtypes`? → `out/outputs/*.npy`.
 
+    `runner` is a plug-in's file; `dtypes` says which dtypes of the model the format's boundary has others for.
     Refuses a file that its runtime does not load or run, and one whose inputs or outputs cannot hold the samples.
     """
     options, inputs = job.options, job.inputs
@@ -36,7 +37,7 @@ def run(job: Job) -> dict[str, Any]:
     name = inputs["artifact"].name
     try:
         job.progress("loading the file")
-        runner = open_runner(inputs["artifact"], options["format"])
+        runner = open_runner(inputs["artifact"], options["format"], inputs.get("runner"))
         if problem := misfit(runner, options["inputs"], options["outputs"]):
             job.refuse(f"{name} cannot be compared with its model: {problem}")
         run_all(job, runner, outputs)
@@ -53,7 +54,7 @@ def run(job: Job) -> dict[str, Any]:
     return {
         "parity": figures,
         "accuracy": accuracy(inputs["reference"], outputs, inputs["labels"]) if "labels" in inputs else None,
-        "boundary": difference(runner, *(carried(options[kind], options["format"]) for kind in ("inputs", "outputs"))),
+        "boundary": difference(runner, *(carried(options[kind], options.get("dtypes", {})) for kind in ("inputs", "outputs"))),
         "delegate": runner.delegate,
         "first_wrong": wrong,
     }
@@ -97,15 +98,9 @@ def misfit(runner: Runner, inputs: list[Spec], outputs: list[Spec]) -> str | Non
     return None
 
 
-COREML_DTYPES = {"int64": "int32", "bool": "float32", "float64": "float32"}
-"""What a Core ML boundary has instead (FeatureTypes.proto, ArrayDataType): the writer notes it."""
-
-
-def carried(specs: list[Spec], format_: str) -> list[Spec]:
+def carried(specs: list[Spec], dtypes: dict[str, str]) -> list[Spec]:
     """The model's boundary as the format can carry it."""
-    if format_ != "coreml":
-        return specs
-    return [{**spec, "dtype": COREML_DTYPES.get(spec["dtype"], spec["dtype"])} for spec in specs]
+    return [{**spec, "dtype": dtypes.get(spec["dtype"], spec["dtype"])} for spec in specs]
 
 
 def difference(runner: Runner, inputs: list[Spec], outputs: list[Spec]) -> str | None:
