@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgekit.hub.graph import Refusal, opset, spec
@@ -125,3 +125,20 @@ def test_documentation_of_the_exporter_is_not_carried() -> None:
     helper.set_model_props(model, {"author": "somebody"})
     found = hub(model)
     assert b"somebody" not in found.SerializeToString()
+
+
+def test_results_that_nothing_reads_are_left_out_where_the_operator_allows_it() -> None:
+    # given an LSTM whose last cell nothing reads, and a Split of which one part is read
+    weights = [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in (("w", (1, 4, 2)), ("r", (1, 4, 1)))]
+    nodes = [
+        helper.make_node("Split", ["x"], ["left", "right"], axis=2),
+        helper.make_node("LSTM", ["left", "w", "r"], ["y", "last", "cell"], hidden_size=1),
+        helper.make_node("Relu", ["y"], ["out"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 1, 4])
+    graph = helper.make_graph(nodes, "g", [x], [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+    prepared, _ = prepare(model, {})
+
+    assert [list(node.output) for node in prepared.graph.node] == [["left", "right"], ["y"], ["out"]]

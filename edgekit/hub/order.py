@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 
+import onnx
 from onnx import GraphProto, NodeProto
 
 from edgekit.hub.graph import Refusal, makers, output_names, reads, title
@@ -67,12 +68,27 @@ def remove_dead(graph: GraphProto) -> None:
     for index in reversed(range(len(graph.node))):
         if not alive.intersection(graph.node[index].output):
             del graph.node[index]
+    for node in graph.node:
+        drop_unread(node, alive)
     for index in reversed(range(len(graph.initializer))):
         if graph.initializer[index].name not in alive:
             del graph.initializer[index]
+    kept = alive | {name for node in graph.node for name in node.output}  # a Split gives its parts, read or not
     for index in reversed(range(len(graph.value_info))):
-        if graph.value_info[index].name not in alive:
+        if graph.value_info[index].name not in kept:
             del graph.value_info[index]
+
+
+def drop_unread(node: NodeProto, alive: set[str]) -> None:
+    """Leave out results that nothing reads, where the operator lets them be left out (an LSTM's last cell, a pool's indices)."""
+    if set(node.output) <= alive or not onnx.defs.has(node.op_type, node.domain):
+        return
+    declared = onnx.defs.get_schema(node.op_type, domain=node.domain).outputs
+    for index, name in enumerate(node.output):
+        if name not in alive and index < len(declared) and declared[index].option == onnx.defs.OpSchema.FormalParameterOption.Optional:
+            node.output[index] = ""
+    while node.output and not node.output[-1]:
+        del node.output[-1]
 
 
 def name_nodes(graph: GraphProto) -> None:
