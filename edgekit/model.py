@@ -10,13 +10,16 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import InputError
-from edgekit.files import sha256_file, sha256_tree
+from edgekit.files import sha256_file, sha256_tree, size_bytes
 from edgekit.read import keras, onnx, pt2, savedmodel, tflite
 from edgekit.read.source import Source
 from edgekit.records import Model, TensorSpec
 from edgekit.toolchains.jobs import Job, Progress, is_cached, run
 
 SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE, tflite.SOURCE)
+
+READING_S, READING_S_PER_BYTE = 300.0, 2e-6
+"""How long a framework may take to read its own file: damaged ones send some loaders round in circles."""
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -69,7 +72,8 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
     options = {"shapes": {name: list(shape) for name, shape in shapes.items()}}
     raw, raw_notes, raw_options = path, [], options
     if source.read_verb is not None:
-        framework = run(Job(source.toolchain, source.read_verb, {"model": path}, options), progress)
+        deadline_s = READING_S + size_bytes(path) * READING_S_PER_BYTE
+        framework = run(Job(source.toolchain, source.read_verb, {"model": path}, options), progress, deadline_s=deadline_s)
         raw, raw_notes = framework.folder / "raw.onnx", framework.result["notes"]
     job = Job("convert", "read_onnx", {"model": raw, **others}, raw_options)
     if not is_cached(job):

@@ -46,6 +46,7 @@ def load(path: Path) -> ModelProto:
     if not data:
         raise Refusal(f"{path.name} is not an ONNX model: it is empty")
     model = parse(path.name, data)
+    check_text(path.name, model)
     check_opsets(path.name, model)
     load_external(path, model)
     check_values(model)
@@ -69,6 +70,18 @@ def parse(name: str, data: bytes) -> ModelProto:
     if not model.HasField("graph") or not model.graph.output or not model.ir_version:
         raise Refusal(f"{name} is not an ONNX model: {words or 'it holds no graph with outputs, so export or fetch it again'}")
     return model
+
+
+def check_text(name: str, model: ModelProto) -> None:
+    """Refuse names that are no text: protobuf gives those as bytes, and everything that follows takes names for text."""
+    for graph_nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in walk(graph_nodes):
+            words = [node.name, node.op_type, node.domain, *node.input, *node.output, *(found.name for found in node.attribute)]
+            if any(isinstance(word, bytes) for word in words):
+                raise Refusal(f"{name} is damaged: a node has a name that is no text; fetch or export it again")
+    named = [*model.graph.input, *model.graph.output, *model.graph.value_info, *tensors(model), *model.functions, *model.graph.sparse_initializer]
+    if any(isinstance(getattr(one, "name", ""), bytes) for one in named) or any(isinstance(entry.domain, bytes) for entry in model.opset_import):
+        raise Refusal(f"{name} is damaged: a tensor has a name that is no text; fetch or export it again")
 
 
 def check_opsets(name: str, model: ModelProto) -> None:
@@ -137,6 +150,8 @@ def check_dtype(what: str, elem_type: int) -> None:
         raise Refusal(f"{what} holds strings, which no mobile format carries: do that part of the work outside the model")
     if elem_type == TensorProto.UNDEFINED:
         return
+    if elem_type not in TensorProto.DataType.values():
+        raise Refusal(f"{what} has the type {elem_type}, which ONNX does not define: the file is damaged, so fetch or export it again")
     name = TensorProto.DataType.Name(elem_type).lower()
     if (name not in ("float", "double") and not name.startswith(("int", "uint", "bool", "float16"))) or name in ("int4", "uint4", "int2", "uint2"):
         raise Refusal(f"{what} is {name}, which edgekit cannot carry: export the model in float32")
@@ -183,6 +198,6 @@ def check_form(name: str, model: ModelProto) -> None:
             value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(thin)
-    except onnx.checker.ValidationError as exc:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as exc:  # the checker's own message may hold what is no text
         words = " ".join(str(exc).split())[:300]
         raise Refusal(f"{name} is not a valid ONNX model ({words}): export it again") from exc

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,12 @@ __all__ = ["Program", "load", "tf"]
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
+
+LOADING_ERRORS = (
+    *(ValueError, TypeError, KeyError, IndexError, OSError, AttributeError, NotImplementedError, ImportError, RuntimeError, AssertionError),
+    *(EOFError, struct.error, zlib.error, zipfile.BadZipFile, tf.errors.OpError),
+)
+"""What Keras, h5py and TensorFlow were seen to raise of damaged files: they have no error of their own for them."""
 
 MOST_STEPS = 256
 """Of a recurrent layer that is written out; each step is about ten operators."""
@@ -59,7 +67,7 @@ def load_keras(job: Job, path: Path) -> Program:
         job.refuse(f"{path.name} is not an HDF5 file: it is truncated or something else, so save or fetch it again", kind="input")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, NotImplementedError, ImportError, zipfile.BadZipFile) as exc:
+    except LOADING_ERRORS as exc:
         text = str(exc)
         words = " ".join(text.split())[:200]
         own = re.search(r"(?:locate class|Unknown layer:?|Unknown object:?) '?(\w+)", text)
@@ -111,7 +119,7 @@ def load_saved_model(job: Job, path: Path) -> Program:
         job.refuse(f"{path.name} is a folder without saved_model.pb: give a SavedModel folder, or a model file", kind="input")
     try:
         loaded = tf.saved_model.load(str(path))
-    except (ValueError, OSError, KeyError, AttributeError, tf.errors.OpError) as exc:
+    except LOADING_ERRORS as exc:
         job.refuse(f"{path.name} cannot be loaded as a SavedModel ({' '.join(str(exc).split())[:200]}): save it again", kind="input")
     signatures = loaded.signatures
     name = next((name for name in ("serving_default", "serve") if name in signatures), next(iter(signatures), None))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +15,12 @@ __all__ = ["input_names", "load", "output_names", "torch"]
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
+
+LOADING_ERRORS = (
+    *(RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError, OSError, EOFError),
+    *(struct.error, zlib.error, zipfile.BadZipFile),
+)
+"""What torch was seen to raise of damaged files: it has no error of its own for them."""
 
 CURE = "save it with torch.export.save(torch.export.export(model.eval(), inputs), 'model.pt2'), or call edgekit.from_torch"
 
@@ -27,13 +35,16 @@ def load(job: Job) -> Any:
         job.refuse(f"{path.name} may hold Python objects, which are never loaded: {CURE}", kind="input")
     if not zipfile.is_zipfile(path):
         job.refuse(f"{path.name} is not a PyTorch program: it is truncated or something else, so {CURE}", kind="input")
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (ValueError, zipfile.BadZipFile) as exc:
+        job.refuse(f"{path.name} is a damaged archive ({exc}): fetch it again, or {CURE}", kind="input")
     if not any(name.endswith(("models/model.json", "serialized_exported_program.json")) for name in names):
         job.refuse(f"{path.name} holds weights or TorchScript, not an exported program: {CURE}", kind="input")
     try:
         program = torch.export.load(path)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError, zipfile.BadZipFile) as exc:
+    except LOADING_ERRORS as exc:
         words = " ".join(str(exc).split())[:200]
         job.refuse(f"{path.name} cannot be loaded by PyTorch {torch.__version__} ({words}): {CURE}", kind="input")
     trained = training_node(program)
