@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import coremltools as ct
 from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig, linear_quantize_weights
-from mlpackage import save  # type: ignore[import-not-found]
+
+from edgekit.hub.mlpackage import save
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

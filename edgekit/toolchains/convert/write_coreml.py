@@ -14,8 +14,9 @@ from coreml_boundary import describe, identifiers, unsupported_feature  # type: 
 from coreml_limits import unsupported  # type: ignore[import-not-found]
 from coreml_lowerings import LOWERINGS  # type: ignore[import-not-found]
 from coreml_precision import Float16  # type: ignore[import-not-found]
-from mlpackage import save  # type: ignore[import-not-found]
 from onnx2coreml import ConversionError, Converter, Onnx2CoreMLError, UnsupportedOpError, supported_ops
+
+from edgekit.hub.mlpackage import save
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
