@@ -16,7 +16,8 @@ from coreml_lowerings import LOWERINGS  # type: ignore[import-not-found]
 from coreml_precision import Float16  # type: ignore[import-not-found]
 from onnx2coreml import ConversionError, Converter, Onnx2CoreMLError, UnsupportedOpError, supported_ops
 
-from edgekit.hub.mlpackage import save
+from edgekit.hub.form import form
+from edgekit.hub.mlpackage import operators, save
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -29,6 +30,7 @@ def run(job: Job) -> dict[str, Any]:
     job.progress("reading the hub")
     model = onnx.load(str(job.inputs["hub"]))
     refuse_unsupported(job, model)
+    made_of = form(model, "nchw")
     half = job.options["precision"] == "fp16"
     constants = ct.precision.FLOAT16 if half else ct.precision.FLOAT32  # for float16, onnx2coreml keeps them in its range
     selector = Float16()
@@ -53,7 +55,7 @@ def run(job: Job) -> dict[str, Any]:
     if selector.kept:
         notes.append(f"{len(selector.kept)} operations that lead to a logarithm stay float32: float16 is too coarse for them")
     save(package, spec, job.out / "model.mlpackage")
-    return {"route": ["onnx2coreml", "coremltools"], "notes": notes}
+    return {"route": ["onnx2coreml", "coremltools"], "notes": notes, **made_of(operators(spec))}
 
 
 def convert(program: Any, arithmetic: Any) -> Any:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from edgekit.hub.form import form
+from edgekit.hub.graph import walk
+
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
@@ -26,4 +29,4 @@ def run(job: Job) -> dict[str, Any]:
         job.refuse(f"the model's graph breaks the ONNX standard ({str(exc).splitlines()[0]}): export it again with a newer exporter")
     onnx.save(model, job.out / "model.onnx")
     opsets = ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import)
-    return {"route": [f"hub, opset {opsets}"], "notes": []}
+    return {"route": [f"hub, opset {opsets}"], "notes": [], **form(model, "nchw")([node.op_type for node in walk(model.graph.node)])}

@@ -19,6 +19,7 @@ from onnx2tf.tflite_builder.lower_from_onnx2tf import lower_onnx_to_ir
 from onnx2tf.tflite_builder.model_writer import write_model_file
 from onnx2tf.tflite_builder.preprocess import register_default_preprocess_rules, run_preprocess_pipeline
 
+from edgekit.hub.form import form
 from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
 from edgekit.toolchains.convert.tflite_file import read, share_buffers
 from edgekit.toolchains.convert.tflite_file import write as write_file
@@ -44,6 +45,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     job.progress("writing TFLite")
     hub = onnx.load(job.inputs["hub"])
+    made_of = form(hub, "nhwc")
     notes: list[str] = []
     try:
         inputs, outputs = inputs_of(hub), outputs_of(hub)
@@ -61,7 +63,7 @@ def run(job: Job) -> dict[str, Any]:
         job.refuse(f"TFLite cannot carry {named}: {words}; choose another format, or replace that part of the model", op=op, node=node)
     refuse_placeholders(job, graph)
     write(graph, job.out / "model.tflite")
-    return {"route": [f"onnx2tf {version('onnx2tf')}"], "notes": notes}
+    return {"route": [f"onnx2tf {version('onnx2tf')}"], "notes": notes, **made_of([op.op_type for op in graph.operators])}
 
 
 def convert(hub: onnx.ModelProto) -> Any:
