@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 
 from edgekit.errors import InputError
 from edgekit.hub.bounds import judge
+from edgekit.toolchains.convert.onnx_qdq import rename, slim
 from edgekit.toolchains.convert.onnx_weights import channel_axes, store_half, store_int8
-from edgekit.toolchains.convert.quantize_onnx import rename, slim
 from tests.lab.convert import quantized, verified, written
 from tests.lab.onnx_cases import FLOAT, classifier, draw, inputs_for, model, outputs_for, tensor_folder
 
@@ -20,7 +20,7 @@ node = helper.make_node
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize(("recipe", "share"), [("fp16", 0.6), ("w8", 0.45), ("w8d", 0.5), ("w8a8", 0.6)])
+@pytest.mark.parametrize(("recipe", "share"), [("fp16", 0.6), ("w8", 0.45), ("w4", 0.5), ("w4b32", 0.5), ("w8d", 0.5), ("w8a8", 0.6)])
 def test_each_recipe_is_smaller_right_and_float_at_its_ends(recipe: str, share: float, tmp_path: Path) -> None:
     made = classifier()
     file = written(tmp_path, made, "onnx")

@@ -18,12 +18,12 @@ node = helper.make_node
 
 
 @pytest.mark.toolchain
-@pytest.mark.parametrize(("recipe", "share"), [("fp16", 0.7), ("w8", 0.6), ("w8d", 0.6), ("w8a8", 0.7)])
+@pytest.mark.parametrize(("recipe", "share"), [("fp16", 0.7), ("w8", 0.6), ("w4", 0.55), ("w8d", 0.6), ("w8a8", 0.7), ("w8a16", 0.7)])
 def test_each_recipe_is_smaller_right_and_float_at_its_ends(recipe: str, share: float, tmp_path: Path) -> None:
     made = classifier()
     file = written(tmp_path, made, "tflite")
     calibration = tensor_folder(tmp_path / "calibration", inputs_for(made, 20, seed=1))
-    outcome = quantized(file, "tflite", recipe, calibration if recipe == "w8a8" else None)
+    outcome = quantized(file, "tflite", recipe, calibration if recipe.startswith("w8a") else None)
     small = outcome.folder / "model.tflite"
     assert small.stat().st_size < share * file.stat().st_size
     found = verified(tmp_path, made, small, "tflite", recipe)

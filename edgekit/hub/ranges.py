@@ -22,6 +22,9 @@ SIDE = 4096
 THRESHOLDS = 128
 """Clipping points that entropy and MSE try, evenly spaced: each differs from its neighbour by less than a hundredth of the range."""
 
+PER_BIN = 8
+"""Values a bin, on average, below which entropy takes coarser bins: an empty bin must mean that nothing lies there."""
+
 
 @dataclass(slots=True)
 class Histogram:
@@ -132,16 +135,18 @@ def quantile(counts: Array, edges: Array, share: float, below: int = 0) -> float
 
 def least_divergence(histogram: Histogram, bits: int, symmetric: bool) -> float:
     """The magnitude at which clipping loses least information."""
-    counts = histogram.magnitudes().astype(np.float64)
+    counts, width = histogram.magnitudes().astype(np.float64), histogram.width
+    while len(counts) > 1 and counts.sum() < PER_BIN * np.flatnonzero(counts)[-1]:  # too few values to tell one bin from its neighbour
+        counts, width = counts.reshape(-1, 2).sum(axis=1), width * 2
     one_sided = not symmetric and (histogram.smallest == 0 or histogram.largest == 0)
     levels = 2**bits if one_sided else 2 ** (bits - 1)
     last = int(np.flatnonzero(counts)[-1]) + 1
     if last <= levels:
-        return last * histogram.width
+        return last * width
     candidates = np.unique(np.linspace(last, levels, THRESHOLDS).astype(int))
     divergences = [divergence(counts, int(stop), levels) for stop in candidates]
     best = len(divergences) - 1 - int(np.argmin(divergences[::-1]))  # of equals the widest
-    return float(candidates[best]) * histogram.width
+    return float(candidates[best]) * width
 
 
 def divergence(counts: Array, stop: int, levels: int) -> float:

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgekit.hub.graph import array, attribute, constants, readers
+from edgekit.hub.weights import scales
 
 Array = np.ndarray[Any, Any]
 
@@ -38,26 +39,19 @@ def store_half(model: onnx.ModelProto, kept: set[str]) -> list[str]:
     return [f"weights beyond float16's range left in float32: {', '.join(left)}"] if left else []
 
 
-def store_int8(model: onnx.ModelProto) -> list[str]:
-    """Weights in int8, symmetric, a scale for each output channel (Krishnamoorthi 2018, section 3.1); Cast and Mul behind each."""
+def store_int8(model: onnx.ModelProto, kept: set[str] | None = None) -> None:
+    """Weights but those in `kept` in int8, symmetric, a scale for each output channel; Cast and Mul behind each."""
     axes = channel_axes(model)
     for name, tensor in floats(model).items():
-        if name not in axes:
+        if name not in axes or (kept and name in kept):
             continue
         values, axis = array(tensor), axes[name]
-        scale = scales(values, axis)
+        scale = scales(values, axis, 8)
         stored = numpy_helper.from_array(np.clip(np.rint(values / scale), -127, 127).astype(np.int8), f"{name}:i8")
         scale_tensor = numpy_helper.from_array(scale, f"{name}:s")
         whole = f"{name}:i"
         cast = helper.make_node("Cast", [stored.name], [whole], to=onnx.TensorProto.FLOAT)
         replace(model, name, [stored, scale_tensor], [cast, helper.make_node("Mul", [whole, scale_tensor.name], [name])])
-    return []
-
-
-def scales(values: Array, axis: int) -> Array:
-    """Largest absolute value / 127 of each slice along `axis`, of the same rank as `values`; 1 where a slice is all zero."""
-    largest = np.abs(values).max(axis=tuple(i for i in range(values.ndim) if i != axis), keepdims=True)
-    return np.where(largest > 0, largest / 127, 1).astype(np.float32)
 
 
 def floats(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

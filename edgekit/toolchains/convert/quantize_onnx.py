@@ -1,15 +1,13 @@
-"""A float32 model.onnx in, the same under a recipe out; inputs and outputs stay float32.
+"""A float32 model.onnx in, the same under a recipe out; inputs and outputs stay float32 unless asked otherwise.
 
-fp16 and w8 store weights smaller; w8d and w8a8 are ONNX Runtime's own quantizers. w8a8 is signed 8 bit on both sides with
+fp16, w8, w4 and w4b32 store weights smaller; w8d and w8a8 are ONNX Runtime's own quantizers. w8a8 is signed 8 bit on both sides with
 QuantizeLinear/DequantizeLinear pairs: the form that neither saturates on x86 without VNNI (unsigned activations would, unless
 weights gave up a bit) nor is slow on ARM.
 """
 
 from __future__ import annotations
 
-import itertools
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from edgekit.hub.graph import makers
-from edgekit.toolchains.convert.onnx_weights import store_half, store_int8
-from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
-from edgekit.toolchains.convert.sensitive import before_logarithm, better, few_samples, loss
+from edgekit.hub.ranges import limits
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, methods, named, told
+from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
+from edgekit.toolchains.convert.integer_io import FloatBoundary
+from edgekit.toolchains.convert.onnx_int4 import store_int4
+from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
+from edgekit.toolchains.convert.onnx_integer_io import told as told_ends
+from edgekit.toolchains.convert.onnx_layers import correct, input_axes
+from edgekit.toolchains.convert.onnx_qdq import dynamic, left_float, rename, slim, static
+from edgekit.toolchains.convert.onnx_weights import channel_axes, store_half, store_int8
+from edgekit.toolchains.convert.runners import Array, CannotRunError, OnnxRuntime
+from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -28,147 +34,162 @@ if TYPE_CHECKING:
 METHODS = {
     "fp16": "float16 weights",
     "w8": "int8 weights per channel",
+    "w4": "int4 weights per channel",
+    "w4b32": "int4 weights per block of 32",
     "w8d": "onnxruntime {} quantize_dynamic",
-    "w8a8": "onnxruntime {} quantize_static QDQ S8S8 per channel",
+    "w8a8": "onnxruntime {} QDQ S8S8 per channel",
 }
-
-DYNAMIC = ("MatMul", "Gemm", "LSTM")
-"""Operators that have a dynamic form worth its name; a dynamic Conv is several times slower than a float one, so it keeps int8 weights only."""
+BLOCKS = {"w4": None, "w4b32": 32}
 
 QUANTIZER_ERRORS = (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, onnx.checker.ValidationError)
 """ONNX Runtime's quantizer has no error of its own."""
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`float` (model.onnx), `calibration` (tensor folder; w8a8 only), option `recipe` → `out/model.onnx`.
+    """`float` (model.onnx), `float_equalised`?, `calibration` (tensor folder; w8a8) → `out/model.onnx`.
 
-    Refuses w8a8 without calibration samples, and a result that does not run or gives nothing but zeros.
+    Options: `recipe`, `calibration`, `keep_float`, `io`. With `io: integer` the result has `quantization`: of each input and output
+    scale, zero point and dtype. Refuses w8a8 without samples, integer ends without calibration, an SQNR floor that cannot be kept, and a
+    result that does not run or gives nothing but zeros.
     """
-    recipe, source, target = job.options["recipe"], job.inputs["float"], job.out / "model.onnx"
+    recipe, wish = job.options["recipe"], Wish.of(job.options)
     if recipe == "w8a8" and "calibration" not in job.inputs:
         job.refuse("w8a8 needs samples to calibrate with: give some with --data, or use w8", kind="input")
+    if wish.io == "integer" and recipe != "w8a8":
+        job.refuse(f"integer inputs and outputs need calibrated activations, which {recipe} has not: use w8a8, or --io float", kind="input")
     job.progress("quantizing")
-    ops = [(node.op_type, node.input, node.output) for node in onnx.load(source).graph.node]
-    before = OnnxRuntime(source)
-    few = few_samples(job.inputs.get("calibration"), before.inputs)
-    notes: list[str] = []
-
-    def make(left: set[int]) -> Path:
-        model = onnx.load(source)
-        rename(model, ending="_")  # the quantizer makes names by adding a number to a name, and meets names that exist
-        model, notes[:] = {"fp16": half, "w8": weights, "w8d": dynamic, "w8a8": static}[recipe](job, model, left)
-        slim(model)
-        path = job.out.parent / f"{len(left)}.onnx"
-        onnx.save(model, path)
-        return path
-
-    sensitive = before_logarithm(ops) if recipe in ("fp16", "w8a8") else set()
+    maker, target = Maker(job, recipe, wish), job.out / "model.onnx"
+    judge = Judge(maker.before, maker.calibration.judges())
+    search = Search(maker.make, lambda path: judge.loss(maker.runner(path)), (CannotRunError, *QUANTIZER_ERRORS))
     try:
-        path, lost, part = better(recipe, make, lambda path: loss(before, OnnxRuntime(path), few), sensitive)
+        best = choose(search, recipe, maker.options, wish.floor_db)
+        maker.make(best).rename(target)
     except CannotRunError as exc:
         job.refuse(f"the {recipe} file does not run: {exc}; use another recipe or format")
     except QUANTIZER_ERRORS as exc:
         job.refuse(f"ONNX Runtime cannot make {recipe} of this model ({type(exc).__name__}: {str(exc)[:300]}): use another recipe or format")
+    lost = search.loss(best)
     if lost.zero_output:
         job.refuse(f"{recipe} makes the output {lost.zero_output!r} all zero: use another recipe (w8 touches weights only)")
-    path.rename(target)
-    if part:
-        notes.append(f"{len(sensitive)} operators before a logarithm keep float32 activations: {recipe} lost too much there")
-    return {"route": [METHODS[recipe].format(version("onnxruntime"))], "notes": notes}
+    notes = maker.notes + told(search, best, maker.calibration.origin) + maker.kept(best, lost.sqnr_db)
+    result = {"route": [METHODS[recipe].format(version("onnxruntime"))], "notes": notes}
+    return result if wish.io == "float" else {**result, "quantization": told_ends(target)}
 
 
-Quantized = tuple[onnx.ModelProto, list[str]]
+class Maker:
+    """Makes the file of an attempt; what attempts share (operators, histograms) is made once."""
+
+    def __init__(self, job: Job, recipe: str, wish: Wish) -> None:
+        self.job, self.recipe, self.wish = job, recipe, wish
+        self.before = OnnxRuntime(job.inputs["float"])
+        self.calibration = CalibrationSet(job.inputs.get("calibration"), self.before.inputs)
+        self.nodes = list(onnx.load(job.inputs["float"]).graph.node)
+        self.notes: list[str] = []
+        self.statistics: dict[bool, Statistics] = {}
+
+    @property
+    def options(self) -> Options:
+        calibrated, four_bits = self.recipe == "w8a8", self.recipe in BLOCKS
+        kinds = [(node.op_type, node.input, node.output) for node in self.nodes]
+        sensitive = before_logarithm(kinds) if calibrated or self.recipe == "fp16" else set()
+        weighted = set(channel_axes(self.model(Attempt())))
+        names = [node.input for node in self.model(Attempt()).graph.node]
+        return Options(
+            methods=methods(self.wish.calibration, self.job.inputs["float"].stat().st_size, 8) if calibrated else [None],
+            equalised="float_equalised" in self.job.inputs,
+            clipped=four_bits,
+            corrected=(calibrated or self.recipe == "w4") and self.calibration.count > 0,
+            sensitive=frozenset(sensitive),
+            positions=[index for index, inputs in enumerate(names) if calibrated or weighted.intersection(inputs)],
+        )
+
+    def runner(self, path: Path) -> Any:
+        found = OnnxRuntime(path)
+        return found if self.wish.io == "float" else FloatBoundary(found, told_ends(path))
+
+    def model(self, attempt: Attempt) -> onnx.ModelProto:
+        """The float model, plain or equalised. The quantizer makes names by adding a number to a name, and meets names that exist: so new ones."""
+        model = onnx.load(self.job.inputs["float_equalised" if attempt.equalised else "float"])
+        rename(model, ending="_")
+        return model
+
+    def make(self, attempt: Attempt) -> Path:
+        """
+        Raises:
+            QUANTIZER_ERRORS
+        """
+        self.job.progress(f"quantizing, {attempt}")
+        model, ends = self.model(attempt), None
+        kept = {name for index in attempt.left for name in model.graph.node[index].input}
+        if attempt.corrected:
+            correct(model, self.seen(attempt.equalised).means, 4 if self.recipe in BLOCKS else 8, attempt.clipped)
+        self.notes.clear()
+        if self.recipe == "fp16":
+            self.notes += store_half(model, kept)
+        elif self.recipe in BLOCKS:
+            store_int4(model, BLOCKS[self.recipe], attempt.clipped, kept)
+        elif self.recipe == "w8d":
+            model = dynamic(model, self.job.out.parent / "dynamic.onnx", attempt.left)
+            convolves = any(node.op_type == "Conv" for node in self.nodes)
+            self.notes += ["convolutions keep float32 activations: their dynamic form is slower than float32"] if convolves else []
+        elif self.recipe == "w8a8":
+            model, ends = self.static(model, attempt)
+        if self.recipe != "fp16":
+            store_int8(model, kept if self.recipe == "w8" else set())  # weights of what was left out
+        slim(model)
+        if ends:
+            tell(model, ends)
+        path = self.job.out.parent / "attempt.onnx"
+        onnx.save(model, path)
+        return path
+
+    def static(self, model: onnx.ModelProto, attempt: Attempt) -> tuple[onnx.ModelProto, Any]:
+        assert attempt.ranges is not None
+        histograms = self.seen(attempt.equalised).histograms
+        excluded, notes = left_float(model)
+        self.notes += notes
+        excluded += [model.graph.node[index].name for index in sorted(attempt.left)]
+        ranges = {name: limits(histogram, attempt.ranges) for name, histogram in histograms.items()}
+        model = static(model, ranges, excluded)
+        return model, integer_ends(model, histograms, attempt.ranges) if self.wish.io == "integer" else None
+
+    def seen(self, equalised: bool) -> Statistics:
+        """What the calibration samples do inside the plain or the equalised model."""
+        if equalised not in self.statistics:
+            model = self.model(Attempt(equalised=equalised))
+            samples = self.calibration.samples(self.job.progress)
+            self.statistics[equalised] = collect(inner_tensors(self.before, model), samples, input_axes(model))
+        return self.statistics[equalised]
+
+    def kept(self, best: Attempt, sqnr_db: float) -> list[str]:
+        """What was left in a higher precision, and why; refuses where the floor is not kept."""
+        floor = self.wish.floor_db
+        if floor is not None and sqnr_db < floor:
+            words = f"{self.recipe} keeps {sqnr_db:.1f} dB on {self.calibration.origin}, {floor:g} dB were asked for"
+            if self.wish.keep_float != "auto":
+                self.job.refuse(f"{words}, and no operators left in higher precision reach it: use w8 or fp16, or a lower floor", kind="input")
+            return [f"{words}: not reached by leaving operators in higher precision"]
+        if not best.left:
+            return []
+        if best.left == self.options.sensitive:
+            return [f"{len(best.left)} operators before a logarithm keep float32 activations: {self.recipe} lost too much there"]
+        names = [f"{self.nodes[index].op_type} {self.nodes[index].name or self.nodes[index].output[0]}" for index in sorted(best.left)]
+        return [f"{len(names)} of {len(self.nodes)} operators left in higher precision for {sqnr_db:.1f} dB: {named(names)}"]
 
 
-def half(_: Job, model: onnx.ModelProto, left: set[int]) -> Quantized:
-    return model, store_half(model, {name for index in left for name in model.graph.node[index].input})
+def inner_tensors(runner: OnnxRuntime, model: onnx.ModelProto) -> Callable[[list[Array]], Iterator[tuple[str, Array]]]:
+    """A function that runs a float model on feeds and gives every computed float tensor, and the inputs, by name."""
+    names = [name for node in model.graph.node for name in node.output if name]
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = runner.load(probe.SerializeToString())
+    inputs = [one["name"] for one in runner.inputs]
 
+    def tensors(feeds: list[Array]) -> Iterator[tuple[str, Array]]:
+        feed = dict(zip(inputs, feeds, strict=True))
+        found = {**feed, **dict(zip(names, runner.mapped(lambda: session.run(names, feed)), strict=True))}
+        yield from ((name, values) for name, values in found.items() if isinstance(values, np.ndarray) and values.dtype == np.float32)
 
-def weights(_: Job, model: onnx.ModelProto, __: set[int]) -> Quantized:
-    return model, store_int8(model)
-
-
-def dynamic(job: Job, model: onnx.ModelProto, _: set[int]) -> Quantized:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    made = job.out.parent / "dynamic.onnx"
-    quantize_dynamic(model, made, op_types_to_quantize=list(DYNAMIC), per_channel=True, weight_type=QuantType.QInt8)
-    model = onnx.load(made)
-    store_int8(model)
-    convolves = any(node.op_type == "Conv" for node in model.graph.node)
-    return model, ["convolutions keep float32 activations: their dynamic form is slower than float32"] if convolves else []
-
-
-def static(job: Job, model: onnx.ModelProto, left: set[int]) -> Quantized:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Folder(CalibrationDataReader):  # type: ignore[misc]
-        """Samples one after the other."""
-
-        def __init__(self) -> None:
-            self.feeds = samples(job)
-
-        def get_next(self) -> dict[str, Any] | None:
-            return next(self.feeds, None)
-
-    logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which the hub has had
-    made = job.out.parent / "static.onnx"
-    kept, notes = left_float(model)
-    kept += [model.graph.node[index].name for index in sorted(left)]
-    job.progress("calibrating")
-    quantize_static(
-        model,
-        made,
-        Folder(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=kept,
-    )
-    model = onnx.load(made)
-    store_int8(model)  # weights of what was left out
-    return model, notes
-
-
-def left_float(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
-    """Names of nodes that w8a8 does not touch, and why: a softmax that makes an output has no room in 8 bits for small probabilities."""
-    made = makers(model.graph)
-    last = [made[value.name] for value in model.graph.output if value.name in made]
-    kept = [node.name for node in last if node.op_type == "Softmax"]
-    return kept, [f"Softmax {name!r} left in float32: int8 has no room for small probabilities" for name in kept]
-
-
-def samples(job: Job) -> Iterator[dict[str, Any]]:
-    """Calibration samples one after the other, by input name."""
-    inputs = OnnxRuntime(job.inputs["float"]).inputs
-    arrays = [np.load(job.inputs["calibration"] / f"{i}.npy", mmap_mode="r", allow_pickle=False) for i in range(len(inputs))]
-    for index in range(len(arrays[0]) if arrays else 0):
-        yield {spec["name"]: np.asarray(array[index]).astype(spec["dtype"]) for spec, array in zip(inputs, arrays, strict=True)}
-        job.progress("calibrating", (index + 1) / len(arrays[0]))
-
-
-def slim(model: onnx.ModelProto) -> None:
-    """Drop what only people and tools read: shapes of inner tensors, names of nodes, descriptions, long names of inner tensors."""
-    model.producer_name, model.producer_version = "edgekit", ""
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
-    rename(model)
-    for tensor in model.graph.initializer:
-        tensor.doc_string = ""
-    for node in model.graph.node:
-        node.name = node.doc_string = ""
-
-
-def rename(model: onnx.ModelProto, ending: str = "") -> None:
-    """Number the inner tensors, in hexadecimal; inputs, outputs and nodes keep their names."""
-    kept = {value.name for value in [*model.graph.input, *model.graph.output]}
-    made = [name for node in model.graph.node for name in node.output if name]
-    inner = [name for name in [*made, *(tensor.name for tensor in model.graph.initializer)] if name not in kept]
-    free = (name for name in (f"{i:x}{ending}" for i in itertools.count()) if name not in kept)
-    names = dict(zip(inner, free, strict=False))
-    for tensor in [*model.graph.initializer, *model.graph.value_info]:
-        tensor.name = names.get(tensor.name, tensor.name)
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
+    return tensors

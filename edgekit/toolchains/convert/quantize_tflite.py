@@ -1,157 +1,197 @@
-"""A float32 model.tflite in, the same under a recipe out, by litert-quantizer; inputs and outputs stay float32."""
+"""A float32 model.tflite in, the same under a recipe out, by litert-quantizer; inputs and outputs stay float32 unless asked otherwise."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import CannotRunError, LiteRt
-from edgekit.toolchains.convert.sensitive import before_logarithm, better, few_samples, loss
-from edgekit.toolchains.convert.tflite_file import Operator, read, slim, write
+from edgekit.hub.ranges import limits
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, methods, named, told
+from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
+from edgekit.toolchains.convert.integer_io import FloatBoundary, quantization
+from edgekit.toolchains.convert.runners import Array, CannotRunError, LiteRt
+from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
+from edgekit.toolchains.convert.tflite_file import TfliteFile, read, slim, write
+from edgekit.toolchains.convert.tflite_layers import layers, prepare
+from edgekit.toolchains.convert.tflite_rules import METHODS, WEIGHTED, higher_precision, left_float, rules_for, weight_bits
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
-Rules = list[dict[str, Any]]
+CALIBRATED = {"w8a8": 8, "w8a16": 16}
+"""Recipe → bits of activations."""
 
-METHODS = {"fp16": "float_casting fp16", "w8": "weight_only_wi8_afp32", "w8d": "dynamic_wi8_afp32", "w8a8": "static_wi8_ai8"}
-
-BROKEN_IN_INT8 = ("BATCH_MATMUL",)
-"""Operators that w8a8 leaves in float: with both sides in int8 their results are all zero, without an error."""
-
-QUANTIZER_ERRORS = (ValueError, RuntimeError, KeyError, IndexError, TypeError, NotImplementedError)
+QUANTIZER_ERRORS = (ValueError, RuntimeError, KeyError, IndexError, TypeError, NotImplementedError, AssertionError)
 """litert-quantizer has no error of its own."""
 
-SLOW = "on x86 a dynamically quantized file is smaller, but slower than float32"
+SLOW = {
+    "w8d": "on x86 a dynamically quantized file is smaller, but slower than float32",
+    "w4": "on x86 a file with 4-bit weights is smaller, but slower than float32",
+    "w8a16": "on x86 a file with 16-bit activations is smaller, but far slower than float32: the kernels are for DSPs",
+}
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`float` (model.tflite), `calibration` (tensor folder; w8a8 only), option `recipe` → `out/model.tflite`.
+    """`float` (model.tflite), `float_equalised`?, `calibration` (tensor folder; w8a8 and w8a16) → `out/model.tflite`.
 
-    Refuses w8a8 without calibration samples, and a result that does not run or gives nothing but zeros.
+    Options: `recipe`, `calibration`, `keep_float`, `io`. With `io: integer` the result has `quantization`: of each input and output
+    scale, zero point and dtype. Refuses a calibrated recipe without samples, integer ends without calibration, an SQNR floor that cannot
+    be kept, and a result that does not run or gives nothing but zeros.
     """
-    recipe, source, target = job.options["recipe"], job.inputs["float"], job.out / "model.tflite"
-    if recipe == "w8a8" and "calibration" not in job.inputs:
-        job.refuse("w8a8 needs samples to calibrate with: give some with --data, or use w8", kind="input")
-    ops = list(read(source).operators())
-    rules, notes = rules_for(recipe), [SLOW] if recipe == "w8d" else []
-    if recipe == "w8a8":
-        float_rules, notes = left_float(ops)
-        rules += float_rules
-    before = LiteRt(source)
-    few = few_samples(job.inputs.get("calibration"), before.inputs)
-
-    def make(left: set[int]) -> Path:
-        model = read(quantize(job, source, rules + [weights_only(recipe, ops[index]) for index in sorted(left)]))
-        slim(model)
-        path = job.out.parent / f"{len(left)}.tflite"
-        write(model, path)
-        return path
-
-    sensitive = before_logarithm([(op.kind, op.inputs, op.outputs) for op in ops]) if recipe in ("fp16", "w8a8") else set()
+    recipe, wish = job.options["recipe"], Wish.of(job.options)
+    refuse_unusable(job, recipe, wish)
+    maker = Maker(job, recipe, wish)
+    judge = Judge(maker.before, maker.calibration.judges())
+    search = Search(maker.make, lambda path: judge.loss(maker.runner(path)), (CannotRunError, *QUANTIZER_ERRORS))
     try:
-        path, lost, part = better(recipe, make, lambda path: loss(before, LiteRt(path), few), sensitive)
+        best = choose(search, recipe, maker.options, wish.floor_db)
+        maker.make(best).rename(job.out / "model.tflite")
     except CannotRunError as exc:
         job.refuse(f"the {recipe} file does not run: {exc}; use another recipe or format")
     except QUANTIZER_ERRORS as exc:
         job.refuse(f"litert-quantizer cannot make {recipe} of this model ({type(exc).__name__}: {str(exc)[:300]}): use another recipe or format")
+    lost = search.loss(best)
     if lost.zero_output:
         job.refuse(f"{recipe} makes the output {lost.zero_output!r} all zero: use another recipe (w8 touches weights only)")
-    path.rename(target)
-    if part:
-        notes.append(f"{len(sensitive)} operators before a logarithm keep float32 activations: {recipe} lost too much there")
-    if target.stat().st_size >= source.stat().st_size:
+    notes = maker.notes + told(search, best, maker.calibration.origin) + maker.kept(best, lost.sqnr_db)
+    if (job.out / "model.tflite").stat().st_size >= job.inputs["float"].stat().st_size:
         notes.append("no smaller than float32: the model has few weights that this recipe touches")
-    return {"route": [f"litert-quantizer {version('litert-quantizer')} {METHODS[recipe]}"], "notes": notes}
+    result = {"route": [f"litert-quantizer {version('litert-quantizer')} {METHODS[recipe]}"], "notes": notes}
+    return result if wish.io == "float" else {**result, "quantization": quantization(LiteRt(job.out / "model.tflite"))}
 
 
-def rules_for(recipe: str) -> Rules:
-    """The quantizer's own recipe; weights per output channel."""
-    from litert_quantizer import recipe as recipes
-    from litert_quantizer.qtyping import ComputePrecision, OpQuantizationConfig, TensorDataType, TensorQuantizationConfig
-
-    if recipe != "fp16":
-        made: Rules = getattr(recipes, METHODS[recipe])()
-        return made
-    half = TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT)
-    config = OpQuantizationConfig(weight_tensor_config=half, compute_precision=ComputePrecision.FLOAT, explicit_dequantize=True)
-    return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config.to_dict()}]
+def refuse_unusable(job: Job, recipe: str, wish: Wish) -> None:
+    if recipe in CALIBRATED and "calibration" not in job.inputs:
+        job.refuse(f"{recipe} needs samples to calibrate with: give some with --data, or use w8", kind="input")
+    if wish.io == "integer" and recipe not in CALIBRATED:
+        job.refuse(f"integer inputs and outputs need calibrated activations, which {recipe} has not: use w8a8, or --io float", kind="input")
 
 
-def left_float(ops: list[Operator]) -> tuple[Rules, list[str]]:
-    """What w8a8 does not touch: the boundary, operators whose int8 kernel is wrong, and a softmax that makes an output.
+class Maker:
+    """Makes the file of an attempt; what attempts share (operators, histograms, edited float files) is made once."""
 
-    An int8 softmax has the fixed scale 1/256, which has no room for the probabilities of a thousand classes.
-    """
-    rules = [{"regex": ".*", "operation": kind, "algorithm_key": "no_quantize"} for kind in ("INPUT", "OUTPUT")]
-    notes = []
-    for op in ops:
-        if op.kind in BROKEN_IN_INT8:
-            rules.append(no_rule(op))
-            notes.append(f"{op.kind} {op.output!r} left in float32: its int8 kernel gives all zero")
-        elif op.kind == "SOFTMAX" and op.is_output:
-            rules.append(no_rule(op))
-            notes.append(f"SOFTMAX {op.output!r} left in float32: int8 has no room for small probabilities")
-    return rules, notes
+    def __init__(self, job: Job, recipe: str, wish: Wish) -> None:
+        self.job, self.recipe, self.wish = job, recipe, wish
+        source = job.inputs["float"]
+        self.before = LiteRt(source)
+        self.calibration = CalibrationSet(job.inputs.get("calibration"), self.before.inputs)
+        self.ops = list(read(source).operators())
+        self.notes = [SLOW[recipe]] if recipe in SLOW else []
+        self.rules = rules_for(recipe)
+        if recipe == "w4" and any(weight_bits(recipe, op.kind) == 8 for op in self.ops if op.kind in WEIGHTED):
+            self.notes.append("depthwise and transposed convolutions have int8 weights: litert-quantizer has no 4-bit form of them")
+        if recipe in CALIBRATED:
+            rules, notes = left_float(self.ops, integer_ends=wish.io == "integer")
+            self.rules, self.notes = self.rules + rules, self.notes + notes
+        self.statistics: dict[bool, Statistics] = {}
+
+    @property
+    def options(self) -> Options:
+        bits = CALIBRATED.get(self.recipe)
+        size = self.job.inputs["float"].stat().st_size
+        logarithm = before_logarithm([(op.kind, op.inputs, op.outputs) for op in self.ops]) if bits or self.recipe == "fp16" else set()
+        return Options(
+            methods=methods(self.wish.calibration, size, bits) if bits else [None],
+            equalised="float_equalised" in self.job.inputs,
+            clipped=self.recipe == "w4",
+            corrected=self.recipe in ("w4", *CALIBRATED) and self.calibration.count > 0,
+            sensitive=frozenset(logarithm),
+            positions=[index for index, op in enumerate(self.ops) if bits or op.kind in WEIGHTED],
+        )
+
+    def runner(self, path: Path) -> Any:
+        found = LiteRt(path)
+        return found if self.wish.io == "float" else FloatBoundary(found, quantization(found))
+
+    def make(self, attempt: Attempt) -> Path:
+        """
+        Raises:
+            QUANTIZER_ERRORS
+        """
+        from litert_quantizer import Quantizer
+
+        rules = self.rules + [higher_precision(self.recipe, self.ops[index]) for index in sorted(attempt.left)]
+        quantizer = Quantizer(str(self.prepared(attempt)), rules)
+        ranges = self.ranges(attempt) if quantizer.need_calibration else None
+        self.job.progress(f"quantizing, {attempt}")
+        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        model = read(bytes(result.quantized_model))
+        slim(model)
+        path = self.job.out.parent / "attempt.tflite"
+        write(model, path)
+        return path
+
+    def source(self, attempt: Attempt) -> Path:
+        return self.job.inputs["float_equalised" if attempt.equalised else "float"]
+
+    def prepared(self, attempt: Attempt) -> Path:
+        """The float file that is to be quantized: weights cut off and biases corrected, where the attempt says so."""
+        source = self.source(attempt)
+        if not attempt.clipped and not attempt.corrected:
+            return source
+        path = self.job.out.parent / "prepared.tflite"
+        model = read(source)
+        means = self.seen(attempt.equalised).means if attempt.corrected else None
+        prepare(model, lambda kind: weight_bits(self.recipe, kind), attempt.clipped, means)
+        write(model, path)
+        return path
+
+    def seen(self, equalised: bool) -> Statistics:
+        """What the calibration samples do inside the plain or the equalised float file."""
+        if equalised not in self.statistics:
+            path = self.source(Attempt(equalised=equalised))
+            axes = {layer.source: -1 for layer in layers(read(path))}
+            samples = self.calibration.samples(self.job.progress)
+            self.statistics[equalised] = collect(inner_tensors(path, read(path)), samples, axes)
+        return self.statistics[equalised]
+
+    def ranges(self, attempt: Attempt) -> dict[str, Any]:
+        """Tensor → {min, max}, as litert-quantizer takes calibration results."""
+        bits = CALIBRATED[self.recipe]
+        assert attempt.ranges is not None
+        found = {}
+        for name, histogram in self.seen(attempt.equalised).histograms.items():
+            low, high = limits(histogram, attempt.ranges, bits, symmetric=bits == 16)
+            found[name] = {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+        return found
+
+    def kept(self, best: Attempt, sqnr_db: float) -> list[str]:
+        """What was left in a higher precision, and why; refuses where the floor is not kept."""
+        floor = self.wish.floor_db
+        if floor is not None and sqnr_db < floor:
+            words = f"{self.recipe} keeps {sqnr_db:.1f} dB on {self.calibration.origin}, {floor:g} dB were asked for"
+            if self.wish.keep_float != "auto":
+                self.job.refuse(f"{words}, and no operators left in higher precision reach it: use w8 or fp16, or a lower floor", kind="input")
+            return [f"{words}: not reached by leaving operators in higher precision"]
+        if not best.left:
+            return []
+        if best.left == self.options.sensitive:
+            return [f"{len(best.left)} operators before a logarithm keep float32 activations: {self.recipe} lost too much there"]
+        names = [f"{self.ops[index].kind} {self.ops[index].output}" for index in sorted(best.left)]
+        return [f"{len(names)} of {len(self.ops)} operators left in higher precision for {sqnr_db:.1f} dB: {named(names)}"]
 
 
-def no_rule(op: Operator) -> dict[str, Any]:
-    """Leave one operator as it is. The quantizer knows operators by the names of their outputs, each ended by a semicolon."""
-    return {"regex": re.escape(op.output) + ";", "operation": op.kind, "algorithm_key": "no_quantize"}
+def inner_tensors(path: Path, model: TfliteFile) -> Callable[[list[Array]], Iterator[tuple[str, Array]]]:
+    """A function that runs a float file on feeds and gives every computed float tensor, and the inputs, by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it keeps all tensors in memory, which is the purpose
+        runner = LiteRt(path)
+        interpreter = runner.load(experimental_preserve_all_tensors=True)
+    graph = model.table.subgraphs[0]
+    wanted = {*(int(index) for index in graph.inputs), *(int(index) for op in graph.operators for index in op.outputs)}
+    details = [d for d in interpreter.get_tensor_details() if d["index"] in wanted and d["dtype"] == np.float32]
 
+    def tensors(feeds: list[Array]) -> Iterator[tuple[str, Array]]:
+        runner.invoke(interpreter, feeds)
+        for detail in details:
+            try:
+                yield detail["name"], interpreter.get_tensor(detail["index"])
+            except ValueError:  # never needed, so never computed
+                continue
 
-def weights_only(recipe: str, op: Operator) -> dict[str, Any]:
-    """Leave one operator's activations as they are: int8 weights under w8a8, float32 ones under fp16."""
-    if recipe == "fp16" or op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED"):
-        return no_rule(op)
-    (found,) = rules_for("w8")
-    return {**found, "regex": re.escape(op.output) + ";", "operation": op.kind}
-
-
-def quantize(job: Job, source: Path, rules: Rules) -> bytes:
-    """The quantized file; calibrated where the rules need it."""
-    from litert_quantizer import Quantizer
-
-    quantizer = Quantizer(str(source), rules)
-    ranges = calibrate(job, source, rules) if quantizer.need_calibration else None
-    job.progress("quantizing")
-    result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return bytes(result.quantized_model)
-
-
-def calibrate(job: Job, source: Path, rules: Rules) -> dict[str, Any]:
-    """Least and largest value of every tensor over all samples.
-
-    litert-quantizer's own choice, a moving average of the ranges, cuts off the largest activations: on a digits classifier it
-    cost 10 dB against the true range.
-    """
-    from litert_quantizer.calibrator import CalibrationMode, Calibrator
-    from litert_quantizer.recipe_manager import RecipeManager
-    from litert_quantizer.utils.qsv_utils import min_max_update
-
-    job.progress("calibrating")
-    manager = RecipeManager()
-    manager.load_quantization_recipe(rules)
-    mode = CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    calibrator = Calibrator(str(source), num_threads=1, mode=mode, qsv_update_func=min_max_update)
-    calibrator.calibrate({"serving_default": Samples(job, source)}, manager)
-    ranges: dict[str, Any] = calibrator.get_model_qsvs()
-    return ranges
-
-
-class Samples:
-    """Calibration samples one after the other, by input name; litert-quantizer goes through them twice."""
-
-    def __init__(self, job: Job, source: Path) -> None:
-        self.inputs = LiteRt(source).inputs
-        folder = job.inputs["calibration"]
-        self.arrays = [np.load(folder / f"{i}.npy", mmap_mode="r", allow_pickle=False) for i in range(len(self.inputs))]
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for index in range(len(self.arrays[0]) if self.arrays else 0):
-            yield {spec["name"]: np.asarray(array[index]).astype(spec["dtype"]) for spec, array in zip(self.inputs, self.arrays, strict=True)}
+    return tensors
