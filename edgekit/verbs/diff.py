@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from edgekit.errors import InputError
 from edgekit.files import sha256_tree
 from edgekit.hub.bounds import BOUNDS, floor_db
 from edgekit.model import ReadResult, Shapes, open_model, recognise, tensor_spec
-from edgekit.records import TensorSpec
+from edgekit.records import Samples, TensorSpec
 from edgekit.samples import prepare_for
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.toolchains.workers import DESCRIBE, DIFF
@@ -84,7 +86,7 @@ def diff(a: Path, b: Path, data: Path | None, shapes: Shapes, floor: float | Non
     """
     sides = [side(path, shapes, progress) for path in (a, b)]
     hub = next((one.hub for one in sides if one.hub is not None), None)
-    samples = prepare_for(sides[0].inputs, hub, data, False, progress)
+    samples = samples_for(sides, hub, data, progress)
     recipes = [one.recipe for one in sides if one.recipe is not None] or ["fp32"]
     floor = floor if floor is not None else min(floor_db(BOUNDS[recipe]) for recipe in recipes)
     options = {"formats": [one.format.name for one in sides], "floor_db": floor}
@@ -92,6 +94,22 @@ def diff(a: Path, b: Path, data: Path | None, shapes: Shapes, floor: float | Non
     files |= {f"{key}_{name}": path for key, one in zip("ab", sides, strict=True) for name, path in one.format.runner_inputs.items()}
     outcome = run(Job(sides[0].format.toolchain, DIFF, files, options), progress)
     return Difference(Found.model_validate(outcome.result), floor, samples.origin)
+
+
+def samples_for(sides: Sequence[Side], hub: Path | None, data: Path | None, progress: Progress) -> Samples:
+    """Samples named as the inputs of either side: files of two makers may name them differently.
+
+    Raises:
+        InputError: the data fits neither; the words are about the first side.
+    """
+    try:
+        return prepare_for(sides[0].inputs, hub, data, False, progress)
+    except InputError:
+        if [one.name for one in sides[0].inputs] == [one.name for one in sides[1].inputs]:
+            raise
+        with contextlib.suppress(InputError):
+            return prepare_for(sides[1].inputs, hub, data, False, progress)
+        raise
 
 
 def side(path: Path, shapes: Shapes, progress: Progress) -> Side:

@@ -21,6 +21,8 @@ MOST_SAMPLES = 4
 def run(job: Job) -> dict[str, Any]:
     """`a`, `b`, `samples`, `a_runner`?, `b_runner`? (of plug-ins) with `formats`, `floor_db` → `tensors` (the worst of the samples), `outputs`, `first`.
 
+    Files of other makers have other names and another order of outputs: an output is compared with the nearest of its size.
+
     Refuses files that do not run, or do not take the same samples.
     """
     formats, floor_db = job.options["formats"], job.options["floor_db"]
@@ -46,7 +48,7 @@ def run(job: Job) -> dict[str, Any]:
         except CannotRunError as exc:
             job.refuse(f"the files cannot be compared: {exc}; check the files", kind="input")
         rows = found if not rows else [worse(a, b) for a, b in zip(rows, found, strict=True)]
-        outputs.append([plain_figures(a, b.reshape(-1))[0] for a, b in zip(*given, strict=True)])
+        outputs.append([max(plain_figures(a, b.reshape(-1))[0] for b in given[1] if b.size == a.size) for a in given[0]])
     worst = [min(column) for column in zip(*outputs, strict=True)]
     named = [{"name": one["name"], "sqnr_db": value} for one, value in zip(runners[0].outputs, worst, strict=True)]
     first = first_departure(rows, min(worst, default=floor_db) < floor_db, runners[1].delegate)
@@ -56,7 +58,7 @@ def run(job: Job) -> dict[str, Any]:
 def refuse_strangers(job: Job, runners: list[Runner]) -> None:
     """Refuse two files that cannot be of one model."""
     for kind in ("inputs", "outputs"):
-        sizes = [[int(np.prod(one["shape"])) for one in getattr(runner, kind)] for runner in runners]
+        sizes = [sorted(int(np.prod(one["shape"])) for one in getattr(runner, kind)) for runner in runners]
         if sizes[0] != sizes[1]:
             words = " and ".join(", ".join(f"{one['name']} {one['shape']}" for one in getattr(runner, kind)) for runner in runners)
             job.refuse(f"the files are not of one model: their {kind} are {words}; give a model and a file made from it", kind="input")
