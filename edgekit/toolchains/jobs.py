@@ -135,7 +135,7 @@ def keep(worker: Worker, final: Path) -> None:
 def stored(place: Path, cached: bool) -> Outcome:
     """What lies in the cache."""
     result = json.loads((place / "result.json").read_text())
-    return Outcome(place / "out", result, cached, result.pop("peak_rss_bytes", None))
+    return Outcome(place / "out", result, cached, result.pop("worker", {}).get("peak_rss_bytes"))
 
 
 def is_cached(job: Job) -> bool:

@@ -76,7 +76,7 @@ def main(verb_path: str, job_dir: str, hint: str = "") -> None:
             raise
         result = {"error": {"kind": "setup", "message": "the disk is full: free some space and repeat the command", "op": None, "node": None}}
     aside = folder / "result.json.aside"
-    aside.write_text(json.dumps({**result, "peak_rss_bytes": peak_rss_bytes()}))
+    aside.write_text(json.dumps({**result, "worker": {"verb": Path(verb_path).stem, "peak_rss_bytes": peak_rss_bytes()}}))
     aside.rename(folder / "result.json")
     channel.flush()
     os._exit(0)  # no destructors: some of these libraries hang or crash in theirs, after the work is done
