@@ -6,6 +6,7 @@ import subprocess
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgekit.errors import SetupError
@@ -54,6 +55,16 @@ def test_download_bytes_is_what_deflate_gives(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     assert download_bytes(tmp_path / "f") == len(packer.compress(content) + packer.flush())
     assert size_bytes(tmp_path) == 400_000
+
+
+def test_download_bytes_of_many_blocks_is_within_a_few_thousandths_of_one_stream(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    weights = random.standard_normal(2_000_000).astype(np.float32).tobytes()
+    words = b" ".join(random.choice([b"conv", b"relu", b"add", b"weights", b"bias"], 400_000).tolist())
+    whole = b"".join((weights, words, random.integers(-20, 20, 3_000_000, np.int8).tobytes()))
+    (tmp_path / "f").write_bytes(whole)
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    assert download_bytes(tmp_path / "f") == pytest.approx(len(packer.compress(whole) + packer.flush()), rel=0.004)
 
 
 def test_a_full_disk_is_a_set_up_error_and_leaves_nothing(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from edgekit.files import size_bytes
 from edgekit.recipe import Recipe
 from edgekit.records import Model, Variant
 from edgekit.toolchains.beside import side_by_side
-from edgekit.toolchains.jobs import Job, Progress
+from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.room import at_once
 from edgekit.verbs.make import Floats, Place, Task, make
 from edgekit.verbs.source import Source, refusal_of
@@ -98,5 +98,4 @@ def attempt(source: Source, recipe: Recipe, fmt: Format, wishes: Wishes, floats:
 def routes_of(model: Model, recipe: Recipe, fmt: Format, wishes: Wishes) -> list[Route]:
     """The routes to try: those that the recipe can go, of the kind that was wished."""
     kinds = {"any": (False, True), "hub": (False,), "native": (True,)}[wishes.route]
-    found = [route for route in routes_for(model.source, fmt) if route.native in kinds and not (route.native and recipe.changes_hub)]
-    return [route for route in found if Job(route.toolchain, route.verb, {}).script.exists()]
+    return [route for route in routes_for(model.source, fmt) if route.native in kinds and not (route.native and recipe.changes_hub)]
