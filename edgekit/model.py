@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import InputError
 from edgekit.files import sha256_file, sha256_tree, size_bytes
+from edgekit.hub.axes import Wanted
 from edgekit.read import keras, onnx, pt2, savedmodel, tflite
 from edgekit.read.source import Source
-from edgekit.records import Model, TensorSpec
+from edgekit.records import FlexibleAxis, Model, TensorSpec
 from edgekit.toolchains.jobs import Job, Progress, is_cached, run
 
 SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE, tflite.SOURCE)
@@ -21,7 +22,8 @@ SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2
 READING_S, READING_S_PER_BYTE = 300.0, 2e-6
 """How long a framework may take to read its own file: damaged ones send some loaders round in circles."""
 
-Shapes = Mapping[str, Sequence[int]]
+Shapes = Mapping[str, Wanted]
+"""Input name → its axes: sizes, or the forms of a flexible one (`edgekit.hub.axes`)."""
 
 NOT_SOURCES = {
     ".mlpackage": "is a Core ML package, which edgekit does not read as a source: give the model it was made from",
@@ -48,6 +50,7 @@ class ReadResult(BaseModel):
     inputs: tuple[Spec, ...]
     outputs: tuple[Spec, ...]
     notes: tuple[str, ...]
+    flexible: tuple[FlexibleAxis, ...] = ()
 
 
 def nothing() -> None:
@@ -59,7 +62,7 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
 
     Args:
         path: an ONNX, Keras, `.pt2` or TFLite file, or a SavedModel folder.
-        shapes: input name → the full shape to fix it at; needed where dimensions other than the batch are dynamic.
+        shapes: input name → the full shape, of sizes and flexible axes; needed where dimensions other than the batch are dynamic.
         before_reading: called if the model was not read before, and will likely be converted for the first time.
 
     Raises:
@@ -70,16 +73,19 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
     source = recognise(path)
     others = source.other_files(path)
     options = {"shapes": {name: list(shape) for name, shape in shapes.items()}}
-    raw, raw_notes, raw_options = path, [], options
+    raw, raw_notes, raw_options, kept = path, [], options, None
     if source.read_verb is not None:
         deadline_s = READING_S + size_bytes(path) * READING_S_PER_BYTE
-        framework = run(Job(source.toolchain, source.read_verb, {"model": path}, options), progress, deadline_s=deadline_s)
+        job = Job(source.toolchain, source.read_verb, {"model": path}, options if source.fixes_shapes else {})
+        framework = run(job, progress, deadline_s=deadline_s)
         raw, raw_notes = framework.folder / "raw.onnx", framework.result["notes"]
+        if source.fixes_shapes:
+            raw_options, kept = {"shapes": framework.result["shapes"]}, framework.result["flexible"]
     job = Job("convert", "read_onnx", {"model": raw, **others}, raw_options)
     if not is_cached(job):
         before_reading()
     outcome = run(job, progress)
-    found = ReadResult.model_validate(outcome.result)
+    found = ReadResult.model_validate(outcome.result if kept is None else {**outcome.result, "flexible": kept})
     hub = outcome.folder / "hub.onnx"
     return Model(
         path=path.absolute(),
@@ -90,6 +96,7 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
         inputs=tuple(tensor_spec(spec) for spec in found.inputs),
         outputs=tuple(tensor_spec(spec) for spec in found.outputs),
         notes=(*raw_notes, *found.notes),
+        flexible=found.flexible,
     )
 
 

@@ -7,49 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edgekit.records_model import FlexibleAxis as FlexibleAxis
+from edgekit.records_model import Model as Model
+from edgekit.records_model import Samples as Samples
+from edgekit.records_model import TensorSpec as TensorSpec
+
 Status = Literal["ok", "failed", "skipped"]
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output of a model: its name, numpy dtype name and shape (a string is a dimension not fixed)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A trained network on disk, and what reading it gave."""
-
-    path: Path
-    source: str
-    """`onnx`, `keras`, `savedmodel` or `pt2`."""
-    sha256: str
-    """Over content: for a folder, over its files' names and digests."""
-    hub: Path
-    """The normalised ONNX graph."""
-    hub_sha256: str
-    inputs: tuple[TensorSpec, ...]
-    """Fixed shapes, in the model's own order and under its own names."""
-    outputs: tuple[TensorSpec, ...]
-    notes: tuple[str, ...] = ()
-    """What reading assumed, such as a batch axis fixed at 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Folders of tensors: `<index>.npy` of shape [n, *input shape] for each input, in the model's order."""
-
-    calibration: Path | None
-    evaluation: Path
-    labels: Path | None
-    """`.npy` of shape [n], int64: the class of each evaluation sample."""
-    n_calibration: int
-    n_evaluation: int
-    origin: str
-    """Where they come from and how they were split, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +76,10 @@ class Artifact:
     """Operators in the file."""
     transposes: tuple[int, ...] | None = None
     """Those in the hub, and those in the file."""
+    flexible: tuple[FlexibleAxis, ...] = ()
+    """Axes that the file has flexible; the others are fixed at the size that they have in it."""
+    verified_sizes: tuple[str, ...] = ()
+    """The other sizes that a flexible file was compared with its model at, in one session: `x=3x224x224x3`."""
 
 
 @dataclass(frozen=True, slots=True)

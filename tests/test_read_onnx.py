@@ -60,7 +60,7 @@ def test_a_network_as_exported_becomes_few_nodes_and_keeps_its_outputs(tmp_path:
     assert figures["opset"] == 18
     assert hub.result["inputs"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 9, 9]}, {"name": "unused", "dtype": "float32", "shape": [1]}]
     assert hub.result["outputs"] == [{"name": "label", "dtype": "float32", "shape": [1, 5]}]
-    assert hub.result["notes"] == ["the first axis of input 'image' was open and is fixed at 1"]
+    assert [(axis["input"], axis["axis"], axis["default"], axis["high"]) for axis in hub.result["flexible"]] == [("image", 0, 1, None)]
     assert largest_error(source, hub) < 1e-5
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from edgekit.errors import InputError
+from edgekit.hub.axes import read_axis
 from edgekit.recipe import Recipe, parse
 from edgekit.write import wishes
 from edgekit.write.format import Format, format_named, formats
@@ -19,7 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 TARGET = "A device of lab.toml, an attached device's serial, a profile (pixel7), or an address: local, ssh:user@host[:port], adb:SERIAL."
 target_option = click.option("--target", required=True, metavar="NAME", help=TARGET)
-shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help="Fix the shape of an input; repeatable.")
+SHAPE = "Shape of an input, each axis fixed or flexible (16..128, 1|4|8, ?); repeatable."
+shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help=SHAPE)
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
 recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w8d w8a8; repeatable or separated by commas.")
 
@@ -67,8 +69,8 @@ def keep_float_from(word: str | None) -> Literal["auto"] | float | None:
     return floor_db
 
 
-def shapes_from(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """`image=1x3x224x224` → {"image": (1, 3, 224, 224)}.
+def shapes_from(words: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
+    """`image=1x3x224x224` → {"image": (1, 3, 224, 224)}; an axis may also be a range `16..128`, a list `1|4|8` or `?` (any size).
 
     Raises:
         InputError: not of that form, or a dimension below 1.
@@ -76,10 +78,11 @@ def shapes_from(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
     shapes = {}
     for word in words:
         name, equals, dimensions = word.rpartition("=")
-        parts = dimensions.lower().split("x")
-        if not equals or not name or not all(part.isdigit() and int(part) > 0 for part in parts):
-            raise InputError(f"--shape {word!r} is not NAME=1x3x224x224: give an input's name and its dimensions, each at least 1")
-        shapes[name] = tuple(int(part) for part in parts)
+        axes = [axis for axis in map(read_axis, dimensions.lower().split("x")) if axis is not None]
+        if not equals or not name or len(axes) != dimensions.lower().count("x") + 1:
+            what = "give an input's name and its dimensions, each at least 1, or flexible as 16..128, 1|4|8 or ?"
+            raise InputError(f"--shape {word!r} is not NAME=1x3x224x224: {what}")
+        shapes[name] = tuple(axes)
     return shapes
 
 

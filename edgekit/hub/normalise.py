@@ -6,12 +6,13 @@ is the source model's throughout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import onnx
 import onnx.inliner
 from onnx import ModelProto
 
+from edgekit.hub.axes import Wanted
 from edgekit.hub.fold import constants_to_initializers, fold, inline_decided_ifs
 from edgekit.hub.graph import DEFAULT_DOMAINS, constants, walk
 from edgekit.hub.opsets import to_one_opset
@@ -23,7 +24,7 @@ ROUNDS = 20
 """Folding gives new shapes and these give new constants; real models settle in two to four rounds."""
 
 
-def prepare(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelProto, list[str]]:
+def prepare(model: ModelProto, shapes: Mapping[str, Wanted]) -> tuple[ModelProto, list[str]]:
     """Inline functions, fix and infer shapes, fold what is constant, bring to one opset, sort. Returns the model and notes.
 
     Raises:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 from onnx import ModelProto, TensorProto
 
+from edgekit.hub.axes import Span, Wanted, span
 from edgekit.hub.graph import Refusal, dims, makers, static_shape, static_shapes, title
 
 Dims = Sequence[int | str | None]
@@ -60,7 +62,7 @@ def infer(model: ModelProto) -> None:
     model.graph.output.extend(outputs)
 
 
-def fix_inputs(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[str]:
+def fix_inputs(model: ModelProto, shapes: Mapping[str, Wanted]) -> list[str]:
     """Fix the shape of every input, and return notes of what was chosen. Shapes noted inside the graph are dropped, to be inferred anew.
 
     Raises:
@@ -79,15 +81,15 @@ def fix_inputs(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[s
     return notes
 
 
-def choose(declared: Mapping[str, Dims | None], shapes: Mapping[str, Sequence[int]]) -> tuple[dict[str, list[int]], list[str]]:
-    """A fixed shape for every input: as `shapes` says, an open first axis at 1; and notes of what was chosen.
+def choose(declared: Mapping[str, Dims | None], shapes: Mapping[str, Wanted]) -> tuple[dict[str, list[int]], list[str]]:
+    """A fixed shape for every input: as `shapes` says (a flexible axis at its default), an open first axis at 1; and notes of what was chosen.
 
     Open axes that share a name share their size.
 
     Raises:
         Refusal: `shapes` names an input that is not there, contradicts the model, or leaves an axis open.
     """
-    named: dict[str, int] = {}
+    named: dict[str, int | str] = {}
     for name, wanted in shapes.items():
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1, cutoff=0.0)
@@ -100,51 +102,98 @@ def choose(declared: Mapping[str, Dims | None], shapes: Mapping[str, Sequence[in
     fixed, notes = {}, []
     for name, found in declared.items():
         if name in shapes:
-            fixed[name] = list(shapes[name])
+            fixed[name] = [default(size, axis, len(shapes[name])) for axis, size in enumerate(shapes[name])]
+            notes += [f"axis {axis} of input {name!r} is {fixed[name][axis]} by default" for axis, size in enumerate(shapes[name]) if size == "?" and axis]
         elif found is None:
             raise Refusal(f"input {name!r} has no shape at all: give it, such as --shape {name}=1x3x224x224")
         else:
             fixed[name] = fill(name, found, named)
-            if found and not isinstance(found[0], int) and found[0] not in named:
-                notes.append(f"the first axis of input {name!r} was open and is fixed at 1")
     return fixed, notes
 
 
-def check_wanted(name: str, found: Dims | None, wanted: Sequence[int]) -> None:
+def default(size: int | str, axis: int, rank: int) -> int:
+    """The size of an axis as asked for; of one that may have any size, 1 for the first axis and the usual for the others."""
+    if isinstance(size, int):
+        return size
+    return span_of(size).default or (1 if axis == 0 else USUAL_SIZE.get(rank, 128))
+
+
+def span_of(size: str) -> Span:
+    """
+    Raises:
+        Refusal: not a form of the grammar.
+    """
+    found = span(size)
+    if found is None:
+        raise Refusal(f"{size!r} is no size of an axis: give a number, a range such as 16..128, a list such as 1|4|8, or ? for any size")
+    return found
+
+
+def check_wanted(name: str, found: Dims | None, wanted: Wanted) -> None:
     """Refuse a `--shape` that has another rank than the input, contradicts a fixed axis, or is not positive."""
     given = f"--shape {name}={written(wanted)}"
-    if any(size < 1 for size in wanted):
+    if any(isinstance(size, int) and size < 1 for size in wanted):
         raise Refusal(f"{given} has an axis below 1: every axis needs at least one element")
     if found is None:
         return
     if len(found) != len(wanted):
         raise Refusal(f"{given} has {len(wanted)} axes, and input {name!r} has {len(found)} ({written(found)}): give all {len(found)}")
     for axis, (size, want) in enumerate(zip(found, wanted, strict=True)):
+        if isinstance(size, int) and isinstance(want, str):
+            what = f"{given} asks for a flexible axis {axis}, which the model has fixed at {size} ({written(found)})"
+            raise Refusal(f"{what}: give {size} there, or export the model with that axis open")
         if isinstance(size, int) and size != want:
             raise Refusal(f"{given} contradicts the model, where axis {axis} of {name!r} is fixed at {size} ({written(found)}): give {size} there")
 
 
-def fill(name: str, found: Dims, named: Mapping[str, int]) -> list[int]:
+def fill(name: str, found: Dims, named: Mapping[str, int | str]) -> list[int]:
     """Fixed sizes for an input's axes: the first, if open, is 1.
 
     Raises:
         Refusal: another axis is open; the message holds the `--shape` to give.
     """
     fixed: list[int] = []
-    example: list[int] = []
+    example: list[int | str] = []
+    flexible: list[int | str] = []
     still_open = False
     for axis, size in enumerate(found):
-        known = size if isinstance(size, int) else named.get(size) if size else None
+        wanted = size if isinstance(size, int) else named.get(size) if size else None
+        known = None if wanted is None else default(wanted, axis, len(found))
         if known is None and axis == 0:
             known = 1
         still_open |= known is None
-        example.append(USUAL_SIZE.get(len(found), 128) if known is None else known)
+        usual = USUAL_SIZE.get(len(found), 128)
+        example.append(usual if known is None else known)
+        flexible.append(f"{usual}..{2 * usual}" if known is None else known)
         fixed.append(known or 0)
     if still_open:
-        raise Refusal(
-            f"input {name!r} has the open shape {written(found)}, and mobile formats need a fixed one: give it, such as --shape {name}={written(example)}"
-        )
+        told = f"--shape {name}={written(example)}, or --shape {name}={written(flexible)} to keep it flexible where the format can"
+        raise Refusal(f"input {name!r} has the open shape {written(found)}, and a file needs a size to begin with: give it, such as {told}")
     return fixed
+
+
+def flexible_axes(declared: Mapping[str, Dims | None], shapes: Mapping[str, Wanted]) -> list[dict[str, Any]]:
+    """The axes that may stay flexible, after `choose` has taken the same arguments: those that `shapes` says, and open first axes that it does not name.
+
+    Axes of one `symbol` have one size: those that share a name in the model, all unnamed first axes, and unnamed ones at the same
+    place that were asked for in the same words. Each is `{"input", "axis", "symbol", "default", "low", "high", "listed", "asked"}`.
+    """
+    fixed, _ = choose(declared, shapes)
+    named = {
+        axis: size for name, wanted in shapes.items() for axis, size in zip(declared[name] or (), wanted, strict=False) if isinstance(axis, str)
+    }  # fmt: skip
+    found = []
+    for name, dimensions in declared.items():
+        for axis, size in enumerate(dimensions or [None] * len(fixed[name])):
+            if isinstance(size, int):
+                continue
+            words = shapes[name][axis] if name in shapes else named.get(size or "", "?")
+            if isinstance(words, str):
+                one, asked = span_of(words), name in shapes or size in named
+                symbol = size or ("batch" if axis == 0 else f"axis{axis}_{words}")
+                sizes = {"default": fixed[name][axis], "low": one.low, "high": one.high, "listed": list(one.listed)}
+                found.append({"input": name, "axis": axis, "symbol": symbol, **sizes, "asked": asked})
+    return found
 
 
 def check_static(model: ModelProto) -> None:

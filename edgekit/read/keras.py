@@ -12,4 +12,5 @@ SOURCE = Source(
     recognises=lambda path: path.is_file() and (path.suffix.lower() in (".keras", ".h5", ".hdf5") or starts_with(path, HDF5_MAGIC)),
     read_verb="read",
     reference_verb="reference",
+    fixes_shapes=True,
 )

@@ -10,4 +10,5 @@ SOURCE = Source(
     recognises=lambda path: (path / "saved_model.pb").is_file(),
     read_verb="read",
     reference_verb="reference",
+    fixes_shapes=True,
 )

@@ -26,6 +26,8 @@ class Source:
     """Worker verb: model × samples → the outputs of the model's own framework."""
     other_files: Callable[[Path], Mapping[str, Path]] = no_other_files
     """Files beside the model that belong to it, as further inputs of a job."""
+    fixes_shapes: bool = False
+    """Whether reading takes the option `shapes`, fixes the inputs, and tells `shapes` and which axes were `flexible`; else the hub does."""
 
 
 def starts_with(path: Path, magic: bytes) -> bool:

@@ -23,4 +23,5 @@ SOURCE = Source(
     recognises=is_tflite,
     read_verb="read_tflite",
     reference_verb="reference_tflite",
+    fixes_shapes=True,
 )

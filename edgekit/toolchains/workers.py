@@ -71,7 +71,8 @@ def script_of(toolchain_name: str, verb: str | Path) -> Path:
     return verb if isinstance(verb, Path) else HERE / toolchain_name / f"{verb}.py"
 
 
-VERIFY, DESCRIBE, EVALUATE, DIFF = (HERE / "convert" / f"{verb}.py" for verb in ("verify", "describe", "evaluate", "diff"))
+RUNNING = ("verify", "verify_sizes", "describe", "evaluate", "diff")
+VERIFY, VERIFY_SIZES, DESCRIBE, EVALUATE, DIFF = (HERE / "convert" / f"{verb}.py" for verb in RUNNING)
 """Verbs that run a format's files: in the toolchain of that format, which may be another than where they stand."""
 
 

@@ -12,12 +12,13 @@ from edgekit.errors import ConvertError
 from edgekit.files import copy, download_bytes, sha256_tree, size_bytes
 from edgekit.model import source_of
 from edgekit.recipe import Recipe
-from edgekit.records import Artifact, Layout
+from edgekit.records import Artifact, FlexibleAxis, Layout
 from edgekit.records_json import from_json
 from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Outcome, Progress, is_cached, run
 from edgekit.toolchains.workers import VERIFY, warm
+from edgekit.verbs.flexible import fixed, keep, verify_sizes
 from edgekit.verbs.lineage import write_lineage
 from edgekit.verbs.source import Source
 from edgekit.verify import verify
@@ -73,6 +74,7 @@ class File:
     notes: tuple[str, ...]
     told: Mapping[str, Any]
     """What the workers count: `layout`, `ops`, `transposes`."""
+    flexible: tuple[FlexibleAxis, ...] = ()
 
 
 def make(task: Task, routes: Sequence[Route], floats: Floats, place: Place, progress: Progress) -> tuple[Artifact, str | None]:
@@ -90,8 +92,7 @@ def make(task: Task, routes: Sequence[Route], floats: Floats, place: Place, prog
     for route in routes:
         say = progress if not left else lambda text, fraction, name=route.name: progress(f"{name}: {text}", fraction)
         try:
-            file = write(task, route, floats, say)
-            artifact, words = judge(task, file, say)
+            file, artifact, words = made(task, route, floats, say)
         except ConvertError as exc:
             left[route.name] = str(exc)
             refused = refused or exc
@@ -109,8 +110,43 @@ def make(task: Task, routes: Sequence[Route], floats: Floats, place: Place, prog
     raise refused if len(left) == 1 else ConvertError(words, op=refused.op, node=refused.node) from refused
 
 
-def write(task: Task, route: Route, floats: Floats, progress: Progress) -> File:
-    """The file of a route, quantized where the recipe says so."""
+def made(task: Task, route: Route, floats: Floats, progress: Progress) -> tuple[File, Artifact, str | None]:
+    """The file of a route, and what is wrong with it.
+
+    A flexible one that is wrong, be it at one size only, is made again with fixed sizes; where flexible ones were asked for, a float file
+    is refused instead, and a quantized one is fixed all the same.
+    """
+    quantized = task.format.recipes[task.recipe.name].quantize is not None
+    try:
+        file = write(task, route, floats, progress)
+    except ConvertError as exc:
+        if not quantized or not task.source.model.flexible:
+            raise
+        return again(task, route, floats, str(exc), progress)
+    if not file.flexible:
+        return file, *judge(task, file, progress)
+    try:
+        artifact, words = judge(task, file, progress)
+        if words is None:
+            sized = verify_sizes(file.path, task.format, task.recipe.name, task.source.model, file.flexible, task.source.samples, progress)
+            artifact, words = replace(artifact, flexible=file.flexible, verified_sizes=sized.sizes), sized.wrong
+        if words is None:
+            return file, artifact, None
+    except ConvertError as exc:
+        words = str(exc)
+    if any(axis.asked for axis in file.flexible) and not quantized:
+        raise ConvertError(f"as a flexible file it is wrong ({words}): give fixed sizes with --shape")
+    return again(task, route, floats, words, progress)
+
+
+def again(task: Task, route: Route, floats: Floats, reason: str, progress: Progress) -> tuple[File, Artifact, str | None]:
+    """The file of a route with fixed sizes, and what is wrong with it; the reason is noted."""
+    file = write(task, route, floats, progress, not_flexible=reason)
+    return file, *judge(task, file, progress)
+
+
+def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_flexible: str | None = None) -> File:
+    """The file of a route, quantized where the recipe says so; flexible where the format can keep it so and nothing was found wrong with that."""
     model, fmt, recipe, wishes = task.source.model, task.format, task.recipe, task.wishes
     steps = fmt.recipes[recipe.name]
     writer = writing(task, route, model.hub)
@@ -118,15 +154,17 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress) -> File:
         warm(fmt.toolchain, VERIFY, str(fmt.runner or fmt.name))
     written = floats.written(writer, progress)
     path = written.folder / f"model{fmt.suffix}"
+    kept = keep(model, fmt, writer, path, progress) if not_flexible is None else fixed(model, fmt, path, not_flexible)
+    path = kept.file
     done = [*written.result["route"]]
-    notes = [*model.notes, *written.result["notes"]]
+    notes = [*model.notes, *written.result["notes"], *kept.notes]
     told = counted(written.result)
     tools = dict(versions(route.toolchain, route.tools))
     if steps.quantize is not None:
         inputs = {"float": path}
         if recipe.needs_calibration and task.source.samples.calibration is not None:
             inputs["calibration"] = task.source.samples.calibration
-            more = equalised(task, route, floats, progress)
+            more = equalised(task, route, floats, kept.axes, progress)
             inputs |= {} if more is None else {"float_equalised": more}
         options = {"recipe": steps.quantize, **wishes.for_quantizers(recipe.needs_calibration)}
         quantized = run(Job(fmt.toolchain, fmt.quantize_verb, inputs, options), progress)
@@ -136,7 +174,7 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress) -> File:
         told = {**told, "ops": None, **counted(quantized.result)}
         tools |= versions(fmt.toolchain, fmt.quantize_tools)
     tools |= versions(fmt.toolchain, fmt.verify_tools)
-    return File(path, tuple(done), tools, tuple(dict.fromkeys(notes)), told)
+    return File(path, tuple(done), tools, tuple(dict.fromkeys(notes)), told, kept.axes)
 
 
 def writing(task: Task, route: Route, hub: Path) -> Job:
@@ -149,15 +187,20 @@ def writing(task: Task, route: Route, hub: Path) -> Job:
     return Job(route.toolchain, route.verb, {"model": model.path, "hub": hub, **source_of(model).other_files(model.path)}, {**options, "shapes": shapes})
 
 
-def equalised(task: Task, route: Route, floats: Floats, progress: Progress) -> Path | None:
-    """The float file of the equalised hub, where there was something to equalise and the route starts at the hub."""
+def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis, ...], progress: Progress) -> Path | None:
+    """The float file of the equalised hub, where there was something to equalise, the route starts at the hub, and the same axes stay flexible."""
     job = Job("convert", "equalise", {"hub": task.source.model.hub})
     if route.native or not job.script.exists():
         return None
     outcome = run(job, progress)
     if not outcome.result["equalised"]:
         return None
-    return floats.written(writing(task, route, outcome.folder / "hub.onnx"), progress).folder / f"model{task.format.suffix}"
+    writer = writing(task, route, outcome.folder / "hub.onnx")
+    path = floats.written(writer, progress).folder / f"model{task.format.suffix}"
+    if not axes:
+        return path
+    kept = keep(task.source.model, task.format, writer, path, progress, lambda hub: run(replace(job, inputs={"hub": hub}), progress).folder / "hub.onnx")
+    return kept.file if kept.axes == axes else None
 
 
 def counted(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,4 +25,5 @@ FORMAT = Format(
     quantize_tools=("coremltools",),
     verify_tools=("coremltools", "onnxruntime"),
     dtypes={"int64": "int32", "bool": "float32", "float64": "float32"},  # FeatureTypes.proto, ArrayDataType; the writer notes it
+    flexible_needs_bounds=True,
 )

@@ -58,6 +58,10 @@ class Format:
     """Packages of the toolchain that take part in writing."""
     quantize_tools: tuple[str, ...]
     verify_tools: tuple[str, ...]
+    flexible_verb: str | None = None
+    """Worker verb: the float file of a model at two sizes → the file with flexible axes; None where the format has fixed sizes only."""
+    flexible_needs_bounds: bool = False
+    """Whether a flexible axis needs a largest size."""
     runner: Path | None = None
     """A file with `open_runner(path)`, which gives a Runner of `toolchains/convert/runners.py`: what verification runs the files with, in the
     format's toolchain. None: that module has it."""

@@ -16,4 +16,5 @@ FORMAT = Format(
     write_tools=("onnx",),
     quantize_tools=("onnxruntime",),
     verify_tools=("onnxruntime",),
+    flexible_verb="flex_onnx",
 )

@@ -16,4 +16,5 @@ FORMAT = Format(
     write_tools=("onnx2tf", "onnx"),
     quantize_tools=("litert-quantizer",),
     verify_tools=("ai-edge-litert",),
+    flexible_verb="flex_tflite",
 )

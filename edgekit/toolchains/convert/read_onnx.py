@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import ModelProto
 
-from edgekit.hub.graph import Refusal, output_names, spec
+from edgekit.hub.graph import Refusal, constants, dims, output_names, spec
 from edgekit.hub.load import load
 from edgekit.hub.normalise import finish, prepare
+from edgekit.hub.shapes import flexible_axes
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -22,16 +23,19 @@ ROUNDS = 5
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`model` (.onnx), option `shapes` (input name → sizes) → `out/hub.onnx`; `inputs`, `outputs` (specs) and `notes`."""
+    """`model` (.onnx), option `shapes` (input name → axes as asked for) → `out/hub.onnx`; `inputs`, `outputs` (specs), `notes` and `flexible` (axes)."""
     try:
         job.progress("reading the model")
-        model, notes = prepare(load(job.inputs["model"]), job.options.get("shapes", {}))
+        loaded, shapes = load(job.inputs["model"]), job.options.get("shapes", {})
+        declared = {value.name: dims(value) for value in loaded.graph.input if value.name not in constants(loaded.graph)}
+        model, notes = prepare(loaded, shapes)
         job.progress("simplifying")
         hub = finish(simplify(model), model)
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind, op=refusal.op, node=refusal.node)
     onnx.save(hub, str(job.out / "hub.onnx"))
-    return {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output], "notes": notes}
+    boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
+    return {**boundary, "notes": notes, "flexible": flexible_axes(declared, shapes)}
 
 
 def simplify(model: ModelProto) -> ModelProto:

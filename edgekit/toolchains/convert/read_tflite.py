@@ -9,7 +9,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from edgekit.hub.graph import Refusal
-from edgekit.hub.shapes import choose
+from edgekit.hub.shapes import choose, flexible_axes
 from edgekit.toolchains.convert.from_tflite import convolution, elementwise, lookup, reduction, shape
 from edgekit.toolchains.convert.from_tflite.graph import OPSET, Graph, Op
 from edgekit.toolchains.convert.from_tflite.model import Node, Source, nodes_of, open_shapes, open_source
@@ -21,17 +21,18 @@ RULES = {**convolution.RULES, **elementwise.RULES, **lookup.RULES, **reduction.R
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`model` (.tflite), option `shapes` → `out/raw.onnx`; `source` and `notes`."""
+    """`model` (.tflite), option `shapes` → `out/raw.onnx` at fixed `shapes`; `source`, `notes` and `flexible` (axes)."""
     job.progress("reading the TFLite file")
     try:
         nodes = nodes_of(job.inputs["model"])
-        fixed, notes = choose(open_shapes(open_source(job.inputs["model"], nodes, None)), job.options.get("shapes", {}))
+        declared, wanted = open_shapes(open_source(job.inputs["model"], nodes, None)), job.options.get("shapes", {})
+        fixed, notes = choose(declared, wanted)
         source = open_source(job.inputs["model"], nodes, fixed)
         model, more = translate(source)
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind, op=refusal.op, node=refusal.node)
     onnx.save(model, str(job.out / "raw.onnx"))
-    return {"source": "tflite", "notes": notes + more}
+    return {"source": "tflite", "notes": notes + more, "shapes": fixed, "flexible": flexible_axes(declared, wanted)}
 
 
 def translate(source: Source) -> tuple[ModelProto, list[str]]:

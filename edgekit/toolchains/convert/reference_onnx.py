@@ -8,6 +8,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
+from edgekit.hub.sets import sets
+
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
@@ -16,7 +18,7 @@ ERRORS = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, 
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`model` (.onnx), `samples` (tensor folder) → `out/*.npy`, one array [n, *shape] for each output; `runtime`, `version`.
+    """`model` (.onnx), `samples` (tensor folder, or one of several) → `out/*.npy`, one array [n, *shape] for each output; `runtime`, `version`.
 
     One session on one thread runs sample by sample, as a device does.
     """
@@ -25,18 +27,19 @@ def run(job: Job) -> dict[str, Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    samples = [np.load(job.inputs["samples"] / f"{index}.npy", mmap_mode="r") for index in range(len(names))]
-    n = len(samples[0]) if samples else 1
     try:
         session = onnxruntime.InferenceSession(str(job.inputs["model"]), options, providers=["CPUExecutionProvider"])
         declared = {value.name for value in session.get_inputs()}
-        outputs: list[list[Any]] = []
-        for index in range(n):
-            feed = {name: array[index] for name, array in zip(names, samples, strict=True) if name in declared}
-            outputs.append(session.run(wanted, feed))
-            job.progress("running the source model", (index + 1) / n)
+        for folder, out in sets(job.inputs["samples"], job.out):
+            samples = [np.load(folder / f"{index}.npy", mmap_mode="r") for index in range(len(names))]
+            n = len(samples[0]) if samples else 1
+            outputs: list[list[Any]] = []
+            for index in range(n):
+                feed = {name: array[index] for name, array in zip(names, samples, strict=True) if name in declared}
+                outputs.append(session.run(wanted, feed))
+                job.progress("running the source model", (index + 1) / n)
+            for position in range(len(wanted)):
+                np.save(out / f"{position}.npy", np.stack([np.asarray(output[position]) for output in outputs]))
     except ERRORS as exc:
         job.refuse(f"the model does not run in ONNX Runtime ({' '.join(str(exc).split())[:300]}): check that it is whole and that --shape fits it")
-    for position in range(len(wanted)):
-        np.save(job.out / f"{position}.npy", np.stack([np.asarray(output[position]) for output in outputs]))
     return {"runtime": "onnxruntime", "version": onnxruntime.__version__}

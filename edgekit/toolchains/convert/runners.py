@@ -115,11 +115,12 @@ class LiteRt:
         return self.invoke(self.interpreter, feeds)
 
     def invoke(self, interpreter: Any, feeds: list[Array]) -> list[Array]:
-        for detail, feed in zip(interpreter.get_input_details(), feeds, strict=True):
-            interpreter.set_tensor(detail["index"], feed)
         try:
+            resize(interpreter, feeds)
+            for detail, feed in zip(interpreter.get_input_details(), feeds, strict=True):
+                interpreter.set_tensor(detail["index"], feed)
             interpreter.invoke()
-        except RuntimeError as exc:
+        except (RuntimeError, ValueError) as exc:
             raise CannotRunError(f"LiteRT does not run it ({' '.join(str(exc).split())[:300]})") from exc
         return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
 
@@ -141,6 +142,16 @@ class LiteRt:
         return found
 
 
+def resize(interpreter: Any, feeds: list[Array]) -> None:
+    """Give the inputs the shapes of the feeds, where they have others: only axes that the file's signature leaves open can be resized."""
+    details = interpreter.get_input_details()
+    changed = [(detail["index"], feed.shape) for detail, feed in zip(details, feeds, strict=True) if tuple(detail["shape"]) != feed.shape]
+    for index, shape in changed:
+        interpreter.resize_tensor_input(index, shape, strict=True)
+    if changed:
+        interpreter.allocate_tensors()
+
+
 def real(values: Array, quantization: dict[str, Any]) -> Array:
     """scale · (q - zero_point), per tensor; other tensors unchanged."""
     if len(quantization["scales"]) != 1:
@@ -156,8 +167,9 @@ class OnnxRuntime:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.session = self.load(str(path))
-        self.inputs = [onnx_spec(value) for value in self.session.get_inputs()]
-        self.outputs = [onnx_spec(value) for value in self.session.get_outputs()]
+        told = self.session.get_modelmeta().custom_metadata_map
+        self.inputs = [onnx_spec(value, told) for value in self.session.get_inputs()]
+        self.outputs = [onnx_spec(value, told) for value in self.session.get_outputs()]
 
     def load(self, model: str | bytes) -> Any:
         import onnxruntime
@@ -191,10 +203,25 @@ class OnnxRuntime:
         return dict(zip(names, self.mapped(lambda: session.run(names, feed)), strict=True))
 
 
-def onnx_spec(value: Any) -> Spec:
+def onnx_spec(value: Any, told: dict[str, str]) -> Spec:
+    """A value's description; of a flexible one, at the size that edgekit has put into the file's metadata."""
     named = {"tensor(float)": "float32", "tensor(double)": "float64"}
     dtype = named.get(value.type) or value.type.removeprefix("tensor(").removesuffix(")")
-    return spec(value.name, dtype, value.shape)
+    return spec(value.name, dtype, default_shape(value.name, value.shape, told))
+
+
+def default_shape(name: str, shape: Any, told: Any) -> list[int]:
+    """The shape before anybody resizes it.
+
+    Raises:
+        ValueError: an axis is open, and the file does not tell its size.
+    """
+    if all(isinstance(axis, int) and axis >= 0 for axis in shape):
+        return list(shape)
+    words = told.get(f"edgekit.shape.{name}")
+    if words is None:
+        raise ValueError(f"the shape of {name!r} is open")
+    return [int(axis) for axis in words.split("x") if axis]
 
 
 def plain_name(name: str) -> str:

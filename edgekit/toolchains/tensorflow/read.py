@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.hub.graph import Refusal
 from edgekit.hub.names import name_boundary
-from edgekit.hub.shapes import choose
+from edgekit.hub.shapes import choose, flexible_axes
 from edgekit.toolchains.tensorflow.source import Program, load, tf
 
 if TYPE_CHECKING:
@@ -18,19 +18,20 @@ OPSET = 18
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`model` (.keras, .h5, .hdf5, SavedModel folder), option `shapes` → `out/raw.onnx`; `source` and `notes`."""
+    """`model` (.keras, .h5, .hdf5, SavedModel folder), option `shapes` → `out/raw.onnx` at fixed `shapes`; `source`, `notes` and `flexible` (axes)."""
     import onnx
 
     job.progress("loading the model in TensorFlow")
     program = load(job)
     try:
-        shapes, notes = choose({name: shape for name, (_, shape) in program.inputs.items()}, job.options.get("shapes", {}))
+        declared, wanted = {name: shape for name, (_, shape) in program.inputs.items()}, job.options.get("shapes", {})
+        shapes, notes = choose(declared, wanted)
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind)
     program.unroll(shapes)
     job.progress("writing it as ONNX")
     onnx.save(to_onnx(job, program, shapes), str(job.out / "raw.onnx"))
-    return {"source": program.kind, "notes": notes}
+    return {"source": program.kind, "notes": notes, "shapes": shapes, "flexible": flexible_axes(declared, wanted)}
 
 
 def to_onnx(job: Job, program: Program, shapes: dict[str, list[int]]) -> ModelProto:
