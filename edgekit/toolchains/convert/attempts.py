@@ -129,7 +129,10 @@ def choose(search: Search, recipe: str, options: Options, floor_db: float | None
     if options.corrected:
         best = search.best(best, [replace(best, corrected=True)])
     if options.sensitive and search.loss(best).too_much(recipe):
-        best = search.best(best, [replace(best, left=options.sensitive)])
+        part = search.best(best, [replace(best, left=options.sensitive)])
+        if part is not best:  # what lost most is out of the way: another method may be best for the rest
+            part = search.best(part, [replace(part, ranges=name) for name in options.methods])
+        best = part
     return best if floor_db is None else keep_precision(search, best, options.positions, floor_db)
 
 
@@ -177,13 +180,17 @@ def keep_precision(search: Search, best: Attempt, positions: Sequence[int], floo
 
 
 def told(search: Search, best: Attempt, judged: str) -> list[str]:
-    """One note with the figures of what was tried with nothing left out, the chosen one first."""
-    figures = {str(attempt): loss.sqnr_db for attempt, loss in search.losses.items() if attempt.left == best.left or not attempt.left}
-    if len(figures) < 2:
-        return []
-    chosen = str(best)
-    others = [f"{name} {sqnr:.1f}" for name, sqnr in sorted(figures.items(), key=lambda item: -item[1]) if name != chosen]
-    return [f"{chosen} chosen: {search.losses[best].sqnr_db:.1f} dB on {judged}; tried too: {', '.join(others)}"]
+    """Notes with the figures of what was tried, the chosen one first; apart, what was tried before operators were left out."""
+    notes: list[str] = []
+    for left, state in ((frozenset[int](), "all operators in it"), (best.left, "the rest")):
+        figures = {str(attempt): loss.sqnr_db for attempt, loss in search.losses.items() if attempt.left == left}
+        if len(figures) < 2 or (notes and not left):
+            continue
+        order = sorted(figures.items(), key=lambda item: (item[0] != str(best) or left != best.left, -item[1]))
+        where = f", {state}" if best.left else ""
+        others = ", ".join(f"{name} {sqnr:.1f}" for name, sqnr in order[1:])
+        notes.append(f"{order[0][0]} {'chosen' if left == best.left else 'best'}{where}: {order[0][1]:.1f} dB on {judged}; tried too: {others}")
+    return notes
 
 
 def named(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
@@ -21,10 +21,10 @@ def input_axes(model: onnx.ModelProto) -> dict[str, int]:
     return {node.input[0]: INPUT_AXES[node.op_type] for node in model.graph.node if node.op_type in INPUT_AXES}
 
 
-def correct(model: onnx.ModelProto, means: Mapping[str, Array], bits: int, clipped: bool) -> None:
+def correct(model: onnx.ModelProto, means: Mapping[str, Array], bits: Callable[[int], int], clipped: bool) -> None:
     """Add -ΔW · E[x] to each bias (Nagel et al. 2019, "Data-Free Quantization …", section 4.2), E[x] measured on calibration samples.
 
-    ΔW is what storing the weights in `bits` changes, per channel. Borders that are padded with zeros are not told apart.
+    ΔW is what storing the weights of the node at a position in `bits` changes, per channel. Borders that are padded with zeros are not told apart.
     """
     tensors = constants(model.graph)
     for position, node in enumerate(list(model.graph.node)):
@@ -33,7 +33,8 @@ def correct(model: onnx.ModelProto, means: Mapping[str, Array], bits: int, clipp
         if axis is None or weights is None or np.prod(weights.dims) < LEAST_VALUES or node.input[0] not in means:
             continue
         values = array(weights)
-        stored = rounded(clip(values, axis, bits) if clipped else values, axis, bits)
+        size = bits(position)
+        stored = rounded(clip(values, axis, size) if clipped and size < 8 else values, axis, size)
         shift = response(node, stored - values, means[node.input[0]])
         given = len(node.input) > 2 and bool(node.input[2])
         old = array(tensors[node.input[2]]) if given and node.input[2] in tensors else None if given else np.zeros(1, np.float32)

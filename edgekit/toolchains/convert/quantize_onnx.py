@@ -122,7 +122,8 @@ class Maker:
         model, ends = self.model(attempt), None
         kept = {name for index in attempt.left for name in model.graph.node[index].input}
         if attempt.corrected:
-            correct(model, self.seen(attempt.equalised).means, 4 if self.recipe in BLOCKS else 8, attempt.clipped)
+            bits = 4 if self.recipe in BLOCKS else 8
+            correct(model, self.seen(attempt.equalised).means, lambda position: 8 if position in attempt.left else bits, attempt.clipped)
         self.notes.clear()
         if self.recipe == "fp16":
             self.notes += store_half(model, kept)

@@ -137,7 +137,7 @@ class Maker:
         path = self.job.out.parent / "prepared.tflite"
         model = read(source)
         means = self.seen(attempt.equalised).means if attempt.corrected else None
-        prepare(model, lambda kind: weight_bits(self.recipe, kind), attempt.clipped, means)
+        prepare(model, lambda layer: 8 if layer.position in attempt.left else weight_bits(self.recipe, layer.kind), attempt.clipped, means)
         write(model, path)
         return path
 

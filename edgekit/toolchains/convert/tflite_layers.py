@@ -55,8 +55,8 @@ def constant(model: TfliteFile, index: int) -> Array | None:
     return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
 
 
-def prepare(model: TfliteFile, bits: Callable[[str], int], clipped: bool, means: Mapping[str, Array] | None) -> None:
-    """Cut weights off where that errs less (`clipped`), for `bits` of each kind of operator.
+def prepare(model: TfliteFile, bits: Callable[[Layer], int], clipped: bool, means: Mapping[str, Array] | None) -> None:
+    """Cut weights off where that errs less (`clipped`), of layers that get fewer than 8 `bits`.
 
     With `means`, add to each bias what rounding the weights takes from the output's mean.
     Source of the second: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2, with
@@ -65,9 +65,10 @@ def prepare(model: TfliteFile, bits: Callable[[str], int], clipped: bool, means:
     for layer in list(layers(model)):
         weights = constant(model, layer.weights)
         assert weights is not None
-        size = bits(layer.kind)
-        stored = clip(weights, layer.axis, size) if clipped else weights
-        if clipped:
+        size = bits(layer)
+        cut = clipped and size < 8
+        stored = clip(weights, layer.axis, size) if cut else weights
+        if cut:
             put(model, layer.weights, stored)
         mean = means.get(layer.source) if means is not None else None
         if mean is None or layer.bias is None:
