@@ -15,8 +15,10 @@ from onnx import ModelProto
 from edgekit.hub.axes import Wanted
 from edgekit.hub.fold import constants_to_initializers, fold, inline_decided_ifs
 from edgekit.hub.graph import DEFAULT_DOMAINS, constants, walk
+from edgekit.hub.loops import resolve_loops
 from edgekit.hub.opsets import to_one_opset
 from edgekit.hub.order import name_nodes, remove_dead, sort
+from edgekit.hub.reversal import reverse_layers
 from edgekit.hub.rewrite import rewrite
 from edgekit.hub.shapes import check_static, fix_inputs, infer, restore_types
 
@@ -41,6 +43,11 @@ def prepare(model: ModelProto, shapes: Mapping[str, Wanted]) -> tuple[ModelProto
     if converted is not model:
         sort(converted.graph)
         settle(converted)
+    for _ in range(ROUNDS):
+        if not reverse_layers(converted):
+            break
+        sort(converted.graph)
+        settle(converted)
     remove_dead(converted.graph)
     check_static(converted)
     return converted, notes + more
@@ -52,7 +59,7 @@ def settle(model: ModelProto) -> None:
         constants_to_initializers(model)
         infer(model)
         changed = fold(model)
-        if inline_decided_ifs(model):
+        if inline_decided_ifs(model) or (not changed and resolve_loops(model)):
             sort(model.graph)
             changed = True
         if not changed:

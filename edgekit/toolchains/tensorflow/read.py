@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgekit.hub.graph import Refusal
 from edgekit.hub.names import name_boundary
 from edgekit.hub.shapes import choose, flexible_axes
@@ -28,7 +30,6 @@ def run(job: Job) -> dict[str, Any]:
         shapes, notes = choose(declared, wanted)
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind)
-    program.unroll(shapes)
     job.progress("writing it as ONNX")
     onnx.save(to_onnx(job, program, shapes), str(job.out / "raw.onnx"))
     return {"source": program.kind, "notes": notes, "shapes": shapes, "flexible": flexible_axes(declared, wanted)}
@@ -43,7 +44,8 @@ def to_onnx(job: Job, program: Program, shapes: dict[str, list[int]]) -> ModelPr
     signature = [tf.TensorSpec(shapes[name], program.inputs[name][0], name=safe) for safe, name in position.items()]
     function = tf.function(lambda *flat: [tf.identity(value) for value in program.call(list(flat))], input_signature=signature)
     try:
-        model: ModelProto = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)[0]
+        handlers = {"Erfc": (erfc, [])}
+        model: ModelProto = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers)[0]
     except (ValueError, TypeError, KeyError, AssertionError, RuntimeError, NotImplementedError, tf.errors.OpError) as exc:
         words = " ".join(str(exc).split())[:300]
         job.refuse(f"tf2onnx cannot write this model ({words}): check --shape, or export the model to ONNX yourself")
@@ -60,3 +62,12 @@ def to_onnx(job: Job, program: Program, shapes: dict[str, list[int]]) -> ModelPr
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     return model
+
+
+def erfc(context: Any, node: Any, name: str, args: list[Any]) -> None:
+    """Erfc(x), which Keras' gelu is made of and tf2onnx does not write, as 1 - Erf(x)."""
+    node.type, node.domain = "Erf", ""
+    one = context.make_const(f"{name}/one", np.array(1, np.float32))
+    result = node.output[0]
+    less = context.insert_new_node_on_output("Sub", result, name=f"{name}/complement")
+    context.replace_inputs(less, [one.output[0], result])

@@ -44,7 +44,7 @@ class Program:
     outputs: list[str]
     call: Callable[[list[Any]], list[Any]]
     unroll: Callable[[dict[str, list[int]]], None]
-    """Given the inputs' fixed shapes: short recurrent layers write out their steps, for no mobile format has the loop that they are."""
+    """Given the inputs' fixed shapes: short recurrent layers write out their steps, for converters that cannot carry the loop that they are."""
 
 
 def load(job: Job) -> Program:
@@ -82,6 +82,13 @@ def load_keras(job: Job, path: Path) -> Program:
         job.refuse(f"{path.name} cannot be loaded by Keras {keras.__version__} ({words}): check that it is whole, or save it again", kind="input")
     if not getattr(model, "inputs", None):
         job.refuse(f"{path.name} was saved before it knew its inputs: call the model once on data, or build it, and save it again", kind="input")
+    stateful = next((layer.name for layer in model._flatten_layers() if getattr(layer, "stateful", False) and isinstance(layer, keras.layers.RNN)), None)
+    if stateful is not None:
+        job.refuse(
+            f"{path.name} has the stateful layer {stateful!r}, which keeps its state from one call to the next: build the model with stateful=False, "
+            "the state as an input (initial_state=) and as an output (return_state=True), and load the weights into it",
+            kind="input",
+        )
     structure = getattr(model, "_inputs_struct", model.inputs[0])
 
     def call(flat: list[Any]) -> list[Any]:

@@ -58,6 +58,8 @@ class Case:
     samples: Path | None = None
     reference: Path | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
+    left: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Format → outcome and words of the routes that gave no file."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -151,18 +153,20 @@ class Steps:
                     asked.append((case, name, ways[turn], turn + 1 == len(ways)))
         written = self.batch([writing(case, FORMAT[name], route) for case, name, route, _ in asked])
         there = [(item, result, out) for item, (result, out) in zip(asked, written, strict=True) if not {"refused", "crashed"} & set(result)]
-        for (case, name, _, last), (result, _) in zip(asked, written, strict=True):
+        for (case, name, route, last), (result, _) in zip(asked, written, strict=True):
             for outcome in {"refused", "crashed"} & set(result):
-                settle(case, name, Cell(outcome, result[outcome]), last)
+                settle(case, name, Cell(outcome, result[outcome]), last, route)
         checked = self.batch([verifying(case, FORMAT[name], out) for (case, name, _, _), _, out in there])
         for ((case, name, route, last), _, _), (result, _) in zip(there, checked, strict=True):
             if "refused" in result or "crashed" in result:
-                settle(case, name, Cell("wrong", f"{route.name}: {result.get('refused') or result.get('crashed')}"), last)
+                settle(case, name, Cell("wrong", str(result.get("refused") or result.get("crashed"))), last, route)
                 continue
             found = VerifyResult.model_validate(result)
             words = wrong(found, "fp32")
-            cell = Cell("verified", "", found.parity.max_rel, route.name) if words is None else Cell("wrong", f"{route.name}: {words}")
-            settle(case, name, cell, last)
+            cell = Cell("verified", "", found.parity.max_rel, route.name) if words is None else Cell("wrong", words)
+            if found.boundary is not None:  # said in words before anything is compared
+                cell = Cell("refused", found.boundary)
+            settle(case, name, cell, last, route)
 
     def batch(self, jobs: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> list[tuple[dict[str, Any], Path]]:
         """Result and folder of each (toolchain, verb, inputs, options)."""
@@ -196,10 +200,19 @@ def verifying(case: Case, fmt: Format, out: Path) -> tuple[str, str, dict[str, A
     return fmt.toolchain, fmt.verify_verb if hasattr(fmt, "verify_verb") else "verify", inputs, {"format": fmt.name, "recipe": "fp32", **case.options}
 
 
-def settle(case: Case, name: str, cell: Cell, last: bool) -> None:
-    """Decide a cell: verified at once, else when no route is left. What is wrong on any route counts before a refusal on the next."""
-    if cell.outcome == "verified" or last:
+GRAVITY = ("refused", "crashed", "wrong")
+
+
+def settle(case: Case, name: str, cell: Cell, last: bool, route: Route) -> None:
+    """Decide a cell: verified at once, else when no route is left, by the gravest that a route came to, in the words of all."""
+    left = case.left.setdefault(name, [])
+    if cell.outcome == "verified":
         case.cells[name] = cell
+        return
+    left.append((cell.outcome, f"{route.name}: {cell.words}" if left else cell.words))
+    if last:
+        gravest = max((outcome for outcome, _ in left), key=GRAVITY.index)
+        case.cells[name] = Cell(gravest, "; tried next: ".join(words for _, words in left))
 
 
 if __name__ == "__main__":
