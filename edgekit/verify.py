@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,20 @@ class Verdict:
     """The file's outputs on this machine, as a folder of tensors."""
 
 
-def verify(file: Path, fmt: Format, recipe: str, model: Model, samples: Samples, reference: Reference, progress: Progress) -> Verdict:
+def verify(
+    file: Path,
+    fmt: Format,
+    recipe: str,
+    model: Model,
+    samples: Samples,
+    reference: Reference,
+    progress: Progress,
+    quantization: Mapping[str, Any] | None = None,
+) -> Verdict:
     """Run a file on this machine on all evaluation samples and compare with the source's own outputs.
+
+    Args:
+        quantization: scale, zero point and dtype of `inputs` and `outputs` that are integers in the file.
 
     Raises:
         ConvertError: the runtime could not load or run the file.
@@ -69,7 +82,15 @@ def verify(file: Path, fmt: Format, recipe: str, model: Model, samples: Samples,
     inputs = {"artifact": file, "samples": samples.evaluation, "reference": reference.folder, "hub": model.hub, **fmt.runner_inputs}
     if samples.labels is not None:
         inputs["labels"] = samples.labels
-    options = {"format": fmt.name, "recipe": recipe, "inputs": spec_json(model.inputs), "outputs": spec_json(model.outputs), "dtypes": dict(fmt.dtypes)}
+    options: dict[str, Any] = {
+        "format": fmt.name,
+        "recipe": recipe,
+        "inputs": spec_json(model.inputs),
+        "outputs": spec_json(model.outputs),
+        "dtypes": dict(fmt.dtypes),
+    }
+    if quantization is not None:
+        options["quantization"] = dict(quantization)
     outcome = run(Job(fmt.toolchain, VERIFY, inputs, options), progress)
     found = VerifyResult.model_validate(outcome.result)
     parity = Parity(**found.parity.model_dump())

@@ -51,7 +51,7 @@ def command(
     with (
         cached(not no_cache),
         working(f"reading {model_path.name}") as progress,
-        open_source(model_path, fixed, data, recipes, formats, progress) as source,
+        open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source,
     ):
         variants = convert(source, recipes, formats, lambda sha256: folder, progress, wishes)
     if json_wanted:

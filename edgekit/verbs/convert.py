@@ -10,14 +10,13 @@ from itertools import chain
 from edgekit.errors import ConvertError
 from edgekit.files import size_bytes
 from edgekit.recipe import Recipe
-from edgekit.records import Model, Variant
+from edgekit.records import Variant
 from edgekit.toolchains.beside import side_by_side
 from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.room import at_once
 from edgekit.verbs.make import Floats, Place, Task, make
-from edgekit.verbs.source import Source, refusal_of
+from edgekit.verbs.source import Source, refusal_of, routes_of
 from edgekit.write.format import Format
-from edgekit.write.routes import Route, routes_for
 from edgekit.write.wishes import Wishes
 
 
@@ -79,23 +78,15 @@ def prefixed(name: str, progress: Progress) -> Progress:
 
 def attempt(source: Source, recipe: Recipe, fmt: Format, wishes: Wishes, floats: Floats, place: Place, progress: Progress) -> Variant:
     """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe or the wish."""
-    refusal = refusal_of(recipe, fmt, has_data=not recipe.needs_calibration or source.samples.calibration is not None)
-    routes = routes_of(source.model, recipe, fmt, wishes)
-    if refusal is None and not routes:
-        refusal = f"there is no {wishes.route} route from {source.model.source} to {fmt.title}: leave out --route"
+    has_data = not recipe.needs_calibration or source.samples.calibration is not None
+    refusal = refusal_of(source.model.source, recipe, fmt, wishes, has_data)
     if refusal is not None:
         return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
     try:
         task = Task(source, recipe, fmt, wishes)
-        artifact, words = make(task, routes, floats, place, progress)
+        artifact, words = make(task, routes_of(source.model.source, recipe, fmt, wishes), floats, place, progress)
     except ConvertError as exc:
         return Variant(recipe.name, fmt.name, "failed", str(exc), None, None)
     if words is not None:
         return Variant(recipe.name, fmt.name, "failed", words, artifact, None)
     return Variant(recipe.name, fmt.name, "ok", None, artifact, None)
-
-
-def routes_of(model: Model, recipe: Recipe, fmt: Format, wishes: Wishes) -> list[Route]:
-    """The routes to try: those that the recipe can go, of the kind that was wished."""
-    kinds = {"any": (False, True), "hub": (False,), "native": (True,)}[wishes.route]
-    return [route for route in routes_for(model.source, fmt) if route.native in kinds and not (route.native and recipe.changes_hub)]

@@ -76,13 +76,15 @@ def deploy(
         DeviceError: the device could not be reached or is in use; once it was, what goes wrong there fails a variant only.
     """
     started = time.monotonic()
+    if wishes.io != "float" or wishes.layout != "model":
+        raise InputError("what is measured takes and gives what the model does: leave out --io and --layout, or write such files with `edgekit convert`")
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="deploy") as bench:
         protocol = protocol_for(bench, protocol)
         profile = device.profile or match_profile(bench.told.identity)
         lacking = lacks(bench, formats)
-        with open_source(path, shapes or {}, data, recipes, formats, progress) as source, open_store() as store:
+        with open_source(path, shapes or {}, data, recipes, formats, progress, wishes) as source, open_store() as store:
             run = new_run(source.model.path, source.model.sha256, device, profile, bench)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.

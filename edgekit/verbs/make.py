@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from edgekit.errors import ConvertError
 from edgekit.files import copy, download_bytes, sha256_tree, size_bytes
 from edgekit.model import source_of
 from edgekit.recipe import Recipe
-from edgekit.records import Artifact, FlexibleAxis, Layout
+from edgekit.records import Artifact, FlexibleAxis, Layout, Model
 from edgekit.records_json import from_json
 from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
@@ -73,7 +73,7 @@ class File:
     tools: Mapping[str, str]
     notes: tuple[str, ...]
     told: Mapping[str, Any]
-    """What the workers count: `layout`, `ops`, `transposes`."""
+    """What the workers tell of it: `layout`, `ops`, `transposes`, `quantization` of integer inputs and outputs."""
     flexible: tuple[FlexibleAxis, ...] = ()
 
 
@@ -172,6 +172,7 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_f
         done += quantized.result["route"]
         notes += quantized.result["notes"]
         told = {**told, "ops": None, **counted(quantized.result)}
+        notes += integer_ends(model, told.get("quantization"))
         tools |= versions(fmt.toolchain, fmt.quantize_tools)
     tools |= versions(fmt.toolchain, fmt.verify_tools)
     return File(path, tuple(done), tools, tuple(dict.fromkeys(notes)), told, kept.axes)
@@ -190,7 +191,7 @@ def writing(task: Task, route: Route, hub: Path) -> Job:
 def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis, ...], progress: Progress) -> Path | None:
     """The float file of the equalised hub, where there was something to equalise, the route starts at the hub, and the same axes stay flexible."""
     job = Job("convert", "equalise", {"hub": task.source.model.hub})
-    if route.native or not job.script.exists():
+    if route.native:
         return None
     outcome = run(job, progress)
     if not outcome.result["equalised"]:
@@ -205,14 +206,23 @@ def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis
 
 def counted(result: Mapping[str, Any]) -> dict[str, Any]:
     """What a worker tells of its file beside the steps and notes."""
-    return {key: result[key] for key in ("layout", "ops", "transposes") if key in result}
+    return {key: result[key] for key in ("layout", "ops", "transposes", "quantization") if key in result}
+
+
+def integer_ends(model: Model, quantization: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the integers stand for that a file takes and gives."""
+    for kind, specs in (("inputs", model.inputs), ("outputs", model.outputs)) if quantization else ():
+        for spec, how in zip(specs, (quantization or {})[kind], strict=True):
+            if how is not None:
+                yield f"{kind[:-1]} {spec.name!r} is {how['dtype']}: its values are {how['scale']:.9g} × (q − {how['zero_point']})"
 
 
 def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | None]:
     """The file as an Artifact with its figures, and what is wrong with it."""
     path = file.path
     with beside(lambda: (sha256_tree(path), download_bytes(path))) as figures:
-        verdict = verify(path, task.format, task.recipe.name, task.source.model, task.source.samples, task.source.reference, progress)
+        source, how = task.source, file.told.get("quantization")
+        verdict = verify(path, task.format, task.recipe.name, source.model, source.samples, source.reference, progress, how)
         sha256, deflated = figures.result()
     layout, transposes = file.told.get("layout"), file.told.get("transposes")
     artifact = Artifact(

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from edgekit.errors import InputError
-from edgekit.model import Shapes, open_model
+from edgekit.model import Shapes, open_model, recognise
 from edgekit.recipe import Recipe
 from edgekit.records import Model, Samples
 from edgekit.samples import Reference, prepare, reference
@@ -18,6 +18,8 @@ from edgekit.toolchains.beside import beside
 from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.workers import end_warm, warm
 from edgekit.write.format import Format
+from edgekit.write.routes import Route, routes_for
+from edgekit.write.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,21 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence[Recipe], formats: Sequence[Format], progress: Progress) -> Iterator[Source]:
+def open_source(
+    path: Path,
+    shapes: Shapes,
+    data: Path | None,
+    recipes: Sequence[Recipe],
+    formats: Sequence[Format],
+    progress: Progress,
+    wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
+) -> Iterator[Source]:
     """Read the model; read the data and run the model in its own framework beside what follows.
 
     Raises:
         InputError: nothing asked for can be tried: each format refuses each recipe, or the data does not fit.
     """
-    refuse_hopeless(recipes, formats, has_data=data is not None)
+    refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
     calibrate = any(recipe.needs_calibration for recipe in recipes)
     try:
         first = formats[0]
@@ -62,23 +72,35 @@ def open_source(path: Path, shapes: Shapes, data: Path | None, recipes: Sequence
         end_warm()
 
 
-def refusal_of(recipe: Recipe, fmt: Format, has_data: bool) -> str | None:
-    """Why a format will not be tried with a recipe, or None."""
+def routes_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes) -> list[Route]:
+    """The routes to try from a kind of source: those that the recipe can go, of the kind that was wished."""
+    kinds = {"any": (False, True), "hub": (False,), "native": (True,)}[wishes.route]
+    return [route for route in routes_for(source, fmt) if route.native in kinds and not (route.native and recipe.changes_hub)]
+
+
+def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_data: bool) -> str | None:
+    """Why a format will not be tried with a recipe and wishes, or None."""
     if recipe.name in fmt.refusals:
         return fmt.refusals[recipe.name]
     if recipe.name not in fmt.recipes:
         return f"{fmt.title} does not carry {recipe.name}: use one of {', '.join(fmt.recipes)}"
     if recipe.needs_calibration and not has_data:
         return f"{recipe.name} is calibrated on samples: give some with --data"
+    if wishes.layout not in fmt.layouts:
+        return f"{fmt.title} files are written in the model's own order of axes: leave out --layout"
+    if recipe.needs_calibration and wishes.io not in fmt.ios:
+        return f"{fmt.title} files take and give float, whatever is inside them: leave out --io"
+    if not routes_of(source, recipe, fmt, wishes):
+        return f"there is no {wishes.route} route from {source} to {fmt.title}: leave out --route"
     return None
 
 
-def refuse_hopeless(recipes: Sequence[Recipe], formats: Sequence[Format], has_data: bool) -> None:
+def refuse_hopeless(source: str, recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wishes, has_data: bool) -> None:
     """Refuse before any work where nothing asked for can be made.
 
     Raises:
         InputError: with the first reason.
     """
-    refusals = [refusal_of(recipe, fmt, has_data) for fmt in formats for recipe in recipes]
+    refusals = [refusal_of(source, recipe, fmt, wishes, has_data) for fmt in formats for recipe in recipes]
     if refusals and all(refusals):
         raise InputError(f"nothing to make: {refusals[0]}")

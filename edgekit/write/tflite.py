@@ -16,5 +16,6 @@ FORMAT = Format(
     write_tools=("onnx2tf", "onnx"),
     quantize_tools=("litert-quantizer",),
     verify_tools=("ai-edge-litert",),
+    ios=("float", "integer"),
     flexible_verb="flex_tflite",
 )

@@ -28,7 +28,8 @@ def warm(format_: str) -> None:
 def run(job: Job) -> dict[str, Any]:
     """`artifact`, `samples`, `reference`, `hub`, `labels`?, `runner`? with `format`, `recipe`, `inputs`, `outputs`, `bounds`?, `dtypes`? → `out/outputs/*.npy`.
 
-    `runner` is a plug-in's file; `dtypes` says which dtypes of the model the format's boundary has others for.
+    `runner` is a plug-in's file; `dtypes` says which dtypes of the model the format's boundary has others for, `quantization`? what integers at a
+    file's ends stand for.
     Refuses a file that its runtime does not load or run, and one whose inputs or outputs cannot hold the samples.
     """
     options, inputs = job.options, job.inputs
@@ -38,6 +39,10 @@ def run(job: Job) -> dict[str, Any]:
     try:
         job.progress("loading the file")
         runner = open_runner(inputs["artifact"], options["format"], inputs.get("runner"))
+        if options.get("quantization"):
+            from edgekit.toolchains.convert.integer_io import FloatBoundary
+
+            runner = FloatBoundary(runner, options["quantization"])
         if problem := misfit(runner, options["inputs"], options["outputs"]):
             job.refuse(f"{name} cannot be compared with its model: {problem}")
         run_all(job, runner, outputs)
