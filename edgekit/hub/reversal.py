@@ -91,9 +91,13 @@ def cancel(model: ModelProto) -> bool:
     outputs = set(output_names(graph))
     for node in graph.node:
         axis = reversed_axis(node, stored, shapes)
+        if axis is None:
+            continue
         follower, name = node, node.input[0]
         while axis is not None and name in made and name not in outputs and len(read.get(name, [])) == 1:
             before = made[name]
+            if not before.input:
+                break
             if reversed_axis(before, stored, shapes) == axis:
                 if follower is node:
                     node.op_type, node.input[:] = "Identity", [before.input[0]]

@@ -44,7 +44,7 @@ def to_onnx(job: Job, program: Program, shapes: dict[str, list[int]]) -> ModelPr
     signature = [tf.TensorSpec(shapes[name], program.inputs[name][0], name=safe) for safe, name in position.items()]
     function = tf.function(lambda *flat: [tf.identity(value) for value in program.call(list(flat))], input_signature=signature)
     try:
-        handlers = {"Erfc": (erfc, [])}
+        handlers: dict[str, tuple[Any, list[Any]]] = {"Erfc": (erfc, [])}
         model: ModelProto = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET, custom_op_handlers=handlers)[0]
     except (ValueError, TypeError, KeyError, AssertionError, RuntimeError, NotImplementedError, tf.errors.OpError) as exc:
         words = " ".join(str(exc).split())[:300]
