@@ -1,0 +1,5 @@
+"""What runs files of a format that is ONNX under another name."""
+
+from __future__ import annotations
+
+from edgekit.toolchains.convert.runners import OnnxRuntime as open_runner  # noqa: F401
