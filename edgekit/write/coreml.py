@@ -16,13 +16,16 @@ FORMAT = Format(
         "fp16": Steps({"precision": "fp16"}),
         # Activations stay float16: with float32 ones, the Neural Engine would not take the model.
         "w8": Steps({"precision": "fp16"}, quantize="w8"),
+        "w4": Steps({"precision": "fp16"}, quantize="w4"),
+        "w4b32": Steps({"precision": "fp16"}, quantize="w4b32"),
+        "w8a8": Steps({"precision": "fp16"}, quantize="w8a8"),
     },
     refusals={
         "w8d": "Core ML has no activations quantized at run time: use w8",
-        "w8a8": "quantizing the activations of a Core ML file is not supported by this version: use w8",
+        "w8a16": "Core ML has no 16-bit integer activations: use w8, whose activations are float16",
     },
     write_tools=("onnx2coreml", "coremltools"),
-    quantize_tools=("coremltools",),
+    quantize_tools=("coremltools", "onnxruntime"),
     verify_tools=("coremltools", "onnxruntime"),
     dtypes={"int64": "int32", "bool": "float32", "float64": "float32"},  # FeatureTypes.proto, ArrayDataType; the writer notes it
     flexible_needs_bounds=True,

@@ -31,9 +31,10 @@ class CoreMl:
     def tensors(self, feeds: list[Array]) -> dict[str, Array]:
         return mapped(lambda: self.program.run(self.named(feeds), keep=True))
 
-    def observe(self, feeds: list[Array], on_value: Callable[[str, Array], None]) -> None:
-        """Call `on_value` with the MIL name and the array of every value, as it is computed."""
-        mapped(lambda: self.program.run(self.named(feeds), on_value=on_value))
+    def watched(self, feeds: list[Array], on_value: Callable[[str, Array], Array | None]) -> list[Array]:
+        """The outputs; `on_value` is called with the MIL name and the array of every value, and may give another to go on with."""
+        found = mapped(lambda: self.program.run(self.named(feeds), on_value=on_value))
+        return [found[feature.name] for feature in self.program.outputs]
 
     def named(self, feeds: list[Array]) -> dict[str, Array]:
         return dict(zip(self.features, feeds, strict=True))

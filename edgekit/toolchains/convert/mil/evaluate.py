@@ -27,7 +27,8 @@ __all__ = ["OPS", "EvaluationError", "Feature", "Program", "UnknownOp"]
 MOST_TURNS = 1_000_000
 """Turns of one loop: a damaged program may never end."""
 
-Keep = Callable[[str, Array], None]
+OnValue = Callable[[str, Array], Array | None]
+"""Called with a value's name and array as it is computed; what it gives, if anything, is what later operations read."""
 
 
 class Program:
@@ -68,14 +69,16 @@ class Program:
             found[one.name] = State(np.zeros(one.shape, np.float32 if one.dtype == np.float16 else one.dtype))
         return found
 
-    def run(self, feeds: Mapping[str, Array], keep: bool = False, state: Mapping[str, State] | None = None, on_value: Keep | None = None) -> dict[str, Array]:
+    def run(
+        self, feeds: Mapping[str, Array], keep: bool = False, state: Mapping[str, State] | None = None, on_value: OnValue | None = None
+    ) -> dict[str, Array]:
         """Evaluate the program.
 
         Args:
             feeds: an array for every input feature, of a shape that it allows; converted to its dtype.
             keep: give every value of the outermost block by MIL name too, in the order of computation, not the outputs alone.
             state: from make_state, changed by the run; without it a run starts from zero.
-            on_value: called with the name and the array of every such value as it is computed, where keeping all would take too much.
+            on_value: called with every such value and every input, where keeping all would take too much, or to change some.
 
         Returns:
             arrays by name, in the dtype that the program records.
@@ -90,12 +93,15 @@ class Program:
             values[feature.name] = rounded(feeds[feature.name], np.dtype(feature.dtype))
         kept: dict[str, Array] = {}
 
-        def seen(name: str, array: Array) -> None:
-            if on_value is not None:
-                on_value(name, array)
+        def seen(name: str, array: Array) -> Array | None:
+            other = None if on_value is None else on_value(name, array)
             if keep:
-                kept[name] = array.astype(self.results[name].dtype, copy=False)
+                kept[name] = (array if other is None else other).astype(self.results[name].dtype, copy=False)
+            return other
 
+        for feature in self.inputs:
+            other = None if on_value is None else on_value(feature.name, np.asarray(values[feature.name]))
+            values[feature.name] = values[feature.name] if other is None else other
         with np.errstate(all="ignore"):  # overflow to inf and NaN are results to report, not warnings
             walk(self.body, values, seen)
         return kept | {f.name: output(values[f.name], f) for f in self.outputs}
@@ -113,13 +119,12 @@ def recorded(block: Body) -> list[Result]:
     return [*constants, *block.inputs, *(one for step in block.steps for one in step.writes)]
 
 
-def walk(block: Body, values: MutableMapping[str, Value], seen: Keep | None = None) -> None:
+def walk(block: Body, values: MutableMapping[str, Value], seen: OnValue | None = None) -> None:
     """Run the block's steps on these values, which get its own."""
     for step in block.steps:
         for one, value in zip(step.writes, conforming(step.op_type, step.name, step.writes, results(step, values)), strict=True):
-            values[one.name] = value
-            if seen is not None and isinstance(value, np.ndarray):
-                seen(one.name, value)
+            other = seen(one.name, value) if seen is not None and isinstance(value, np.ndarray) else None
+            values[one.name] = value if other is None else other
         for name in step.spent:
             values.pop(name, None)
 
