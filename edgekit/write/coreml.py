@@ -28,5 +28,6 @@ FORMAT = Format(
     quantize_tools=("coremltools", "onnxruntime"),
     verify_tools=("coremltools", "onnxruntime"),
     dtypes={"int64": "int32", "bool": "float32", "float64": "float32"},  # FeatureTypes.proto, ArrayDataType; the writer notes it
+    flexible_verb="flex_coreml",
     flexible_needs_bounds=True,
 )

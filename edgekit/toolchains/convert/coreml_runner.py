@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgekit.toolchains.convert.mil.evaluate import EvaluationError, Program
-from edgekit.toolchains.convert.runners import Array, CannotRunError, spec
+from edgekit.toolchains.convert.runners import Array, CannotRunError, default_shape, spec
 
 Result = TypeVar("Result")
 
@@ -21,8 +21,9 @@ class CoreMl:
         self.program = mapped(lambda: Program(path))
         own = self.program.model_names
         self.features = [feature.name for feature in self.program.inputs]
-        self.inputs = [spec(own.get(f.name, f.name), f.dtype, f.shape) for f in self.program.inputs]
-        self.outputs = [spec(own.get(f.name, f.name), f.dtype, f.shape) for f in self.program.outputs]
+        told = self.program.metadata
+        self.inputs = [spec(own.get(f.name, f.name), f.dtype, default_shape(f.name, f.shape, told)) for f in self.program.inputs]
+        self.outputs = [spec(own.get(f.name, f.name), f.dtype, default_shape(f.name, f.shape, told)) for f in self.program.outputs]
 
     def run(self, feeds: list[Array]) -> list[Array]:
         found = mapped(lambda: self.program.run(self.named(feeds)))

@@ -141,6 +141,7 @@ class Comparison:
         tensor, buffer = copy(self.mine.tensors[index]), copy(self.file.table.buffers[0])
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
         tensor.buffer = len(self.file.table.buffers)
+        tensor.name = f"edgekit/flexible/{len(self.mine.tensors)}".encode()
         self.file.table.buffers.append(buffer)
         table.inputs = np.array([len(self.mine.tensors) if i == place else old for i, old in enumerate(table.inputs)], np.int32)
         self.mine.tensors.append(tensor)

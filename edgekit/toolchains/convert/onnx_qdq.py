@@ -66,7 +66,9 @@ def slim(model: onnx.ModelProto) -> None:
     """Drop what only people and tools read: shapes of inner tensors, names of nodes, descriptions, long names of inner tensors."""
     model.producer_name, model.producer_version = "edgekit", ""
     del model.graph.value_info[:]
+    sizes = [entry for entry in model.metadata_props if entry.key.startswith("edgekit.shape.")]  # at which a flexible file begins
     del model.metadata_props[:]
+    model.metadata_props.extend(sizes)
     rename(model)
     for tensor in model.graph.initializer:
         tensor.doc_string = ""

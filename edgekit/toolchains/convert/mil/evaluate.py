@@ -49,6 +49,7 @@ class Program:
         self.inputs = features(package.description.input, self.results)
         self.outputs = features(package.description.output, self.results)
         self.model_names = model_names(package.model)
+        self.metadata = dict(package.model.description.metadata.userDefined)
 
     @property
     def op_types(self) -> set[str]:
