@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,13 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
     others = source.other_files(path)
     options = {"shapes": {name: list(shape) for name, shape in shapes.items()}}
     raw, raw_notes, raw_options, kept = path, [], options, None
+    ranges: Mapping[str, Sequence[int | None]] = {}
     if source.read_verb is not None:
         deadline_s = READING_S + size_bytes(path) * READING_S_PER_BYTE
         job = Job(source.toolchain, source.read_verb, {"model": path}, options if source.fixes_shapes else {})
         framework = run(job, progress, deadline_s=deadline_s)
         raw, raw_notes = framework.folder / "raw.onnx", framework.result["notes"]
+        ranges = framework.result.get("ranges", {})
         if source.fixes_shapes:
             raw_options, kept = {"shapes": framework.result["shapes"]}, framework.result["flexible"]
     job = Job("convert", "read_onnx", {"model": raw, **others}, raw_options)
@@ -96,8 +99,14 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
         inputs=tuple(tensor_spec(spec) for spec in found.inputs),
         outputs=tuple(tensor_spec(spec) for spec in found.outputs),
         notes=(*raw_notes, *found.notes),
-        flexible=found.flexible,
+        flexible=tuple(within(axis, ranges) for axis in found.flexible),
     )
+
+
+def within(axis: FlexibleAxis, ranges: Mapping[str, Sequence[int | None]]) -> FlexibleAxis:
+    """An axis of any size, within the sizes that its framework says are possible."""
+    low, high = ranges.get(axis.symbol, (None, None))
+    return axis if axis.high is not None else replace(axis, low=max(axis.low, low or 1), high=high)
 
 
 def recognise(path: Path) -> Source:

@@ -42,29 +42,26 @@ def keep(model: Model, fmt: Format, write: Job, file: Path, progress: Progress, 
     Args:
         prepare: what was done to the model's hub before it was written, and is to be done to the one of another size.
     """
-    notes: list[str] = []
-    wanted: list[FlexibleAxis] = []
-    for axis in model.flexible:
-        reason = refusal(model, fmt, axis)
-        if reason is None:
-            wanted.append(axis)
-        else:
-            notes.append(fixed_note(fmt, [axis], reason))
+    reasons = {axis: refusal(model, fmt, axis) for axis in model.flexible}
+    refused = tuple(fixed_note(fmt, [axis], reason) for axis, reason in reasons.items() if reason is not None)
+    wanted = tuple(axis for axis, reason in reasons.items() if reason is None)
     symbols = list(dict.fromkeys(axis.symbol for axis in wanted))
     if not symbols:
-        return Kept(file, (), tuple(notes))
-    found, words = attempt(model, fmt, write, file, wanted, progress, prepare)
-    if found is not None:
-        return Kept(found, tuple(wanted), tuple(notes))
-    kept: list[FlexibleAxis] = []
+        return Kept(file, (), refused)
+    attempted = attempt(model, fmt, write, file, wanted, progress, prepare)
+    if isinstance(attempted, Kept):
+        return replace(attempted, notes=(*refused, *attempted.notes))
+    best = Kept(file, (), ())
+    failed = list(refused)
     for symbol in symbols:
-        one = [axis for axis in wanted if axis.symbol == symbol]
-        more, words = attempt(model, fmt, write, file, [*kept, *one], progress, prepare) if len(symbols) > 1 else (None, words)
-        if more is None:
-            notes.append(fixed_note(fmt, one, words))
+        one = tuple(axis for axis in wanted if axis.symbol == symbol)
+        if len(symbols) > 1:
+            attempted = attempt(model, fmt, write, file, (*best.axes, *one), progress, prepare)
+        if isinstance(attempted, Kept):
+            best = attempted
         else:
-            found, kept = more, [*kept, *one]
-    return Kept(found or file, tuple(kept), tuple(notes))
+            failed.append(fixed_note(fmt, one, attempted))
+    return replace(best, notes=(*failed, *best.notes))
 
 
 def fixed(model: Model, fmt: Format, file: Path, reason: str) -> Kept:
@@ -76,10 +73,10 @@ def refusal(model: Model, fmt: Format, axis: FlexibleAxis) -> str | None:
     """Why a format is not tried with an axis, or None."""
     if fmt.flexible_verb is None:
         return "this format has fixed sizes only"
-    if fmt.flexible_needs_bounds and axis.high is None:
-        low, high = axis.default, 8 * axis.default
-        bounded, listed = (shape_text(model, axis, words) for words in (f"{low}..{high}", f"{low}|{2 * low}|{4 * low}"))
-        return f"{fmt.title} needs bounds, so keep it flexible with --shape {bounded} or --shape {listed}"
+    if fmt.flexible_needs_bounds and (axis.high is None or not axis.asked):
+        low = axis.default
+        bounded, listed = (shape_text(model, axis, words) for words in (f"{low}..{8 * low}", f"{low}|{2 * low}|{4 * low}"))
+        return f"it needs bounds, so keep the axis flexible with --shape {bounded} or --shape {listed}"
     return None
 
 
@@ -96,9 +93,9 @@ def fixed_note(fmt: Format, axes: Iterable[FlexibleAxis], reason: str) -> str:
 
 
 def attempt(
-    model: Model, fmt: Format, write: Job, file: Path, axes: Sequence[FlexibleAxis], progress: Progress, prepare: Callable[[Path], Path]
-) -> tuple[Path | None, str]:
-    """The flexible file, or None and why there is none."""
+    model: Model, fmt: Format, write: Job, file: Path, axes: tuple[FlexibleAxis, ...], progress: Progress, prepare: Callable[[Path], Path]
+) -> Kept | str:
+    """The file with these axes flexible, or why there is none."""
     assert fmt.flexible_verb is not None
     try:
         other = sibling(model, axes, probe(axes), progress)
@@ -106,8 +103,8 @@ def attempt(
         inputs = {"file": file, "other": written.folder / f"model{fmt.suffix}"}
         outcome = run(Job(fmt.toolchain, fmt.flexible_verb, inputs, {"flexible": [asdict(axis) for axis in axes]}), progress)
     except (InputError, ConvertError) as exc:
-        return None, str(exc)
-    return outcome.folder / f"model{fmt.suffix}", ""
+        return str(exc)
+    return Kept(outcome.folder / f"model{fmt.suffix}", axes, tuple(outcome.result["notes"]))
 
 
 def at_size(write: Job, other: Model, hub: Path) -> Job:

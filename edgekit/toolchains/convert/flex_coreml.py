@@ -60,8 +60,8 @@ def describe(first: Any, second: Any, axes: list[dict[str, Any]], outputs: dict[
         if not own:
             continue
         choices = [[size, *(own[place]["listed"] if place in own else [])] for place, size in enumerate(default)]
-        shapes = list(itertools.islice(itertools.product(*map(dict.fromkeys, choices)), MOST_SHAPES + 1)) if all(axis["listed"] for axis in own.values()) else []
-        if shapes and len(shapes) <= MOST_SHAPES and len(enumerated) == 1:
+        shapes = list(itertools.islice(itertools.product(*map(dict.fromkeys, choices)), MOST_SHAPES + 1))
+        if all(axis["listed"] for axis in own.values()) and len(shapes) <= MOST_SHAPES and len(enumerated) == 1:
             for shape in shapes:
                 theirs.type.multiArrayType.enumeratedShapes.shapes.add().shape[:] = shape
             continue

@@ -14,7 +14,7 @@ OPSET = 18
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`model` (.pt2) → `out/raw.onnx`; `source` and `notes`. Open axes stay open: the hub fixes them."""
+    """`model` (.pt2) → `out/raw.onnx`; `source`, `notes` and `ranges` of its symbols. Open axes stay open: the hub fixes them."""
     import onnx
 
     job.progress("loading the program in PyTorch")
@@ -34,4 +34,13 @@ def run(job: Job) -> dict[str, Any]:
         )
     name_boundary(model, {value.name: name for value, name in zip(model.graph.input, names, strict=True)}, results)
     onnx.save(model, str(job.out / "raw.onnx"))
-    return {"source": "pt2", "notes": []}
+    return {"source": "pt2", "notes": [], "ranges": ranges(program)}
+
+
+def ranges(program: Any) -> dict[str, list[int | None]]:
+    """The least and the largest size (None: any) of each symbol, as the program was exported with (`torch.export.Dim`)."""
+    found = {}
+    for symbol, allowed in program.range_constraints.items():
+        low, high = allowed.lower, allowed.upper
+        found[str(symbol)] = [max(1, int(low)) if low.is_finite else 1, int(high) if high.is_finite and high.is_Integer else None]
+    return found
