@@ -104,9 +104,17 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
 
 
 def within(axis: FlexibleAxis, ranges: Mapping[str, Sequence[int | None]]) -> FlexibleAxis:
-    """An axis of any size, within the sizes that its framework says are possible."""
+    """An axis of any size, within the sizes that its framework says are possible.
+
+    Raises:
+        InputError: larger ones were asked for.
+    """
     low, high = ranges.get(axis.symbol, (None, None))
-    return axis if axis.high is not None else replace(axis, low=max(axis.low, low or 1), high=high)
+    if axis.high is None:
+        return replace(axis, low=min(max(axis.low, low or 1), axis.default), high=high)
+    if high is not None and axis.high > high:
+        raise InputError(f"--shape asks for {axis.high} along axis {axis.axis} of {axis.input!r}, which the model takes up to {high}: ask for no more")
+    return axis
 
 
 def recognise(path: Path) -> Source:

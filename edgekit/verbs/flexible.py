@@ -130,10 +130,11 @@ def second_sizes(axis: FlexibleAxis) -> Iterator[int]:
     """Sizes other than the default, the best first; multiples of an open one, for a model may need its size to divide by something."""
     if axis.listed:
         yield from sorted(set(axis.listed) - {axis.default}, reverse=True)
-    elif axis.high is not None:
+    elif axis.high is not None and axis.asked:
         yield from dict.fromkeys([axis.high, max((axis.low + axis.high) // 2, axis.default + 1)])
     else:
-        yield from (times * axis.default for times in (3, 2, 5, 7))
+        yield from (times * axis.default for times in (3, 2, 5, 7) if axis.high is None or times * axis.default <= axis.high)
+        yield axis.default + 1
 
 
 def sibling(model: Model, axes: Sequence[FlexibleAxis], sizes: Sizes, progress: Progress) -> Model:
@@ -192,9 +193,8 @@ def other_sizes(axis: FlexibleAxis) -> Iterator[int]:
     """Sizes to check an axis at, beside its default."""
     if axis.listed:
         yield from list(axis.listed)[1:][:4]
-    elif axis.high is not None:
+    elif axis.high is not None and axis.asked:
         yield from dict.fromkeys([axis.high, (axis.low + axis.high) // 2, *([] if axis.low == axis.default else [axis.low])])
-    elif axis.default == 1:
-        yield from (2, 3)
     else:
-        yield from (2 * axis.default, -(-3 * axis.default // 2))
+        tries = (2, 3) if axis.default == 1 else (2 * axis.default, -(-3 * axis.default // 2))
+        yield from [size for size in tries if axis.high is None or size <= axis.high] or [axis.default]
