@@ -84,7 +84,7 @@ def test_a_mean_over_a_channels_last_view_needs_no_transpose() -> None:
     text = "(float[1,2,3,4] x) => (float[1,2] y) { t = Transpose<perm=[0,2,3,1]>(x)  y = ReduceMean<keepdims=0>(t, a) }"
     assert ops(normal_form(text, a=np.int64([1, 2]))) == ["GlobalAveragePool", "Flatten"]
     turned = "(float[1,2,3,4] x) => (float[3,2] y) { t = Transpose<perm=[0,3,2,1]>(x)  y = ReduceMean<keepdims=0>(t, a) }"
-    assert ops(normal_form(turned, a=np.int64([0, 1]))) == ["Transpose", "ReduceMean"]
+    assert ops(normal_form(turned, a=np.int64([0, 1]))) == ["ReduceMean", "Transpose"]
 
 
 @pytest.mark.parametrize("form", ["Squeeze(x, a)", "Reshape(x, s)"])

@@ -76,9 +76,12 @@ def finish(model: ModelProto, boundary: ModelProto) -> ModelProto:
     declare(model, boundary)
     sort(model.graph)
     settle(model)
-    if rewrite(model):
+    for _ in range(ROUNDS):
+        if not rewrite(model):
+            break
         sort(model.graph)
         settle(model)
+        remove_dead(model.graph)
     remove_dead(model.graph)
     name_nodes(model.graph)
     declare(model, boundary)
