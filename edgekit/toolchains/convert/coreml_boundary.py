@@ -12,7 +12,11 @@ import coremltools as ct
 import onnx
 from coremltools.converters.mil.mil.passes.defs.preprocess import NameSanitizer
 
-NARROWED = {onnx.TensorProto.INT64: "int64", onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BOOL: "bool"}
+NARROWED = {
+    onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BOOL: "bool", onnx.TensorProto.INT64: "int64", onnx.TensorProto.INT16: "int16",
+    onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT64: "uint64", onnx.TensorProto.UINT32: "uint32", onnx.TensorProto.UINT16: "uint16",
+    onnx.TensorProto.UINT8: "uint8",
+}  # fmt: skip
 CARRIED = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32, *NARROWED}
 
 
