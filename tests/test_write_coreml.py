@@ -186,25 +186,28 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
 
 X = normal(1, 2, 8, 8)
 REFUSED: dict[str, tuple[onnx.NodeProto, list[int], str]] = {
-    "unknown operator": (make_node("GlobalLpPool", ["x"], ["y"], name="far", p=2), [1, 2, 1, 1], "GlobalLpPool node 'far' has no counterpart in Core ML"),
-    "dilated pool": (
-        make_node("MaxPool", ["x"], ["y"], name="wide", kernel_shape=[2, 2], dilations=[2, 2]),
-        [1, 2, 6, 6],
-        "MaxPool node 'wide' cannot be written for Core ML: its pooling windows are dilated",
+    "unknown operator": (
+        make_node("DeformConv", ["x", "w", "o"], ["y"], name="bent"),
+        [1, 2, 7, 7],
+        "DeformConv node 'bent' cannot be written for Core ML: it has no counterpart in Core ML; replace it",
     ),
-    "cubic resize": (
-        make_node("Resize", ["x", "", "scales"], ["y"], name="up", mode="cubic"),
-        [1, 2, 16, 16],
-        "Resize node 'up' cannot be written for Core ML: mode cubic",
+    "lowering that refuses": (
+        make_node("LRN", ["x"], ["y"], name="even", size=2),
+        [1, 2, 8, 8],
+        "LRN node 'even' cannot be written for Core ML: its window of 2 channels has no middle, and Core ML's has; use an odd size",
     ),
-    "lowering that fails": (make_node("Trilu", ["x", "one"], ["y"], name="corner"), [1, 2, 8, 8], "its diagonal is 1, and only 0 is supported"),
+    "six axes": (
+        make_node("Reshape", ["x", "six"], ["y"], name="deep"),
+        [1, 2, 2, 4, 2, 4],
+        "Reshape node 'deep' cannot be written for Core ML: it gives 6 axes, and Core ML has at most 5",
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_core_ml_cannot_have_is_refused_by_name(tmp_path: Path, case: str) -> None:
     node, shape, words = REFUSED[case]
-    constants: dict[str, Array] = {"scales": np.array([1, 1, 2, 2], np.float32), "one": np.array(1, np.int64)}
+    constants: dict[str, Array] = {"w": normal(2, 2, 2, 2), "o": normal(1, 8, 7, 7), "six": np.array([1, 2, 2, 4, 2, 4], np.int64)}
     model = graph([node], {"x": X}, {"y": (FLOAT, shape)}, {n: a for n, a in constants.items() if n in node.input})
 
     with pytest.raises(ConvertError) as refusal:
@@ -227,7 +230,7 @@ def test_whole_nearest_factors_are_written_and_right(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(np.zeros((1, 4), np.uint8), "input 'x' is uint8, which Core ML does not have"), (np.zeros((), np.float32), "input 'x' is a scalar")],
+    [(np.zeros((1, 4), "complex64"), "input 'x' is complex64, which Core ML does not have"), (np.zeros((), np.float32), "input 'x' is a scalar")],
 )
 def test_a_boundary_that_core_ml_cannot_have_is_refused(tmp_path: Path, value: Array, words: str) -> None:
     model = graph([make_node("Cast", ["x"], ["y"], to=FLOAT)], {"x": value}, {"y": (FLOAT, list(value.shape))})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 
-from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, cast, cast_like, is_float, like
+from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, cast, cast_like, is_float, like, select
 
 SELU_ALPHA, SELU_GAMMA = 1.6732632423543772, 1.0507009873554805  # ONNX's defaults
 
@@ -58,7 +58,7 @@ def selu(node: Node) -> Var:
 def thresholded_relu(node: Node) -> Var:
     """x where it is above alpha, else 0; MIL's own keeps x = alpha too."""
     x = node.input(0)
-    return mb.select(cond=mb.greater(x=x, y=like(x, node.attribute("alpha", 1.0))), a=x, b=like(x, np.zeros([1] * len(x.shape))))
+    return select(mb.greater(x=x, y=like(x, node.attribute("alpha", 1.0))), a=x, b=like(x, np.zeros([1] * len(x.shape))))
 
 
 def shrink(node: Node) -> Var:
@@ -66,8 +66,8 @@ def shrink(node: Node) -> Var:
     x = node.input(0)
     bias, limit = like(x, node.attribute("bias", 0.0)), like(x, node.attribute("lambd", 0.5))
     zero = like(x, np.zeros([1] * len(x.shape)))
-    above = mb.select(cond=mb.greater(x=x, y=limit), a=mb.sub(x=x, y=bias), b=zero)
-    return mb.select(cond=mb.less(x=x, y=like(x, -limit)), a=mb.add(x=x, y=bias), b=above)
+    above = select(mb.greater(x=x, y=limit), a=mb.sub(x=x, y=bias), b=zero)
+    return select(mb.less(x=x, y=like(x, -limit)), a=mb.add(x=x, y=bias), b=above)
 
 
 def gelu(node: Node) -> Var:

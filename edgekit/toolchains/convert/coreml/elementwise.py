@@ -8,7 +8,7 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb
 from onnx import TensorProto
 
-from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, cast, cast_like, is_bool, is_float, like, numpy_dtype, wrap
+from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, cast, cast_like, is_bool, is_float, like, numpy_dtype, select, wrap
 
 
 def unary(operation: Callable[..., Var]) -> Lowering:
@@ -113,8 +113,8 @@ def clip(node: Node) -> Var:
 def where(node: Node) -> Var:
     condition, a, b = node.inputs()
     if is_bool(a):
-        return cast(mb.select(cond=condition, a=cast(a, "int32"), b=cast(b, "int32")), "bool")
-    return mb.select(cond=condition, a=a, b=b)
+        return cast(select(condition, a=cast(a, "int32"), b=cast(b, "int32")), "bool")
+    return select(condition, a=a, b=b)
 
 
 def inverse_hyperbolic_cosine(node: Node) -> Var:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 
-from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, as_numbers, cast, like, reshaped
+from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, as_numbers, cast, like, reshaped, select
 
 
 def places(node: Node, index: int, size: int) -> Var:
@@ -74,7 +74,7 @@ def one_hot(node: Node) -> Var:
             return hot if values[1] else mb.logical_not(x=hot)
     else:
         off, on = (reshaped(mb.slice_by_size(x=node.input(2), begin=[i], size=[1]), [1] * (rank + 1)) for i in (0, 1))
-    return mb.select(cond=hot, a=on, b=off)
+    return select(hot, a=on, b=off)
 
 
 def top_k(node: Node) -> list[Var]:
@@ -108,7 +108,7 @@ def reverse_sequence(node: Node) -> Var:
     lengths = reshaped(cast(node.input(1), "int32"), [-1 if i == batch else 1 for i in range(rank)] if rank != 1 else [-1])
     steps = np.arange(n, dtype=np.int32).reshape([-1 if i == time else 1 for i in range(rank)])
     back = mb.sub(x=mb.sub(x=lengths, y=np.int32(1)), y=steps)
-    at = mb.select(cond=mb.greater_equal(x=back, y=np.int32(0)), a=back, b=mb.add(x=mb.mul(x=back, y=np.int32(0)), y=steps))
+    at = select(mb.greater_equal(x=back, y=np.int32(0)), a=back, b=steps)
     at = mb.tile(x=at, reps=[1 if i in (batch, time) else int(d) for i, d in enumerate(x.shape)])
     return as_numbers(lambda x: mb.gather_along_axis(x=x, indices=at, axis=time))(x)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 
-from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, is_float, like, reshaped, transposed
+from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, is_float, like, reshaped, select, transposed
 
 
 def product(x: Var, y: Var) -> Var:
@@ -87,7 +87,7 @@ def diagonal(x: Var, labels: str) -> tuple[Var, str]:
             n = int(x.shape[first])
             eye = np.eye(n, dtype=bool).reshape([n if i in (first, second) else 1 for i in range(len(labels))])
             zeros = like(x, np.zeros([1] * len(labels)))
-            x = mb.reduce_sum(x=mb.select(cond=np.broadcast_to(eye, [int(d) for d in x.shape]), a=x, b=zeros), axes=[second], keep_dims=False)
+            x = mb.reduce_sum(x=select(eye, a=x, b=zeros), axes=[second], keep_dims=False)
             labels = labels[:second] + labels[second + 1 :]
     return x, labels
 

@@ -198,3 +198,27 @@ def reshaped(x: Var, shape: Sequence[int]) -> Var:
 def transposed(x: Var, order: Sequence[int]) -> Var:
     """x with its axes in an order; itself where they are."""
     return x if list(order) == list(range(len(order))) else mb.transpose(x=x, perm=list(order))
+
+
+def expanded(x: Var, shape: Sequence[int]) -> Var:
+    """x broadcast to a shape: arrays by numpy, variables by repetition of the axes of size 1."""
+    if isinstance(x, np.ndarray | np.generic):
+        return np.broadcast_to(x, list(shape))
+    before = [1] * (len(shape) - len(x.shape)) + [int(n) for n in x.shape]
+    reps = [n // m for n, m in zip(shape, before, strict=True)]
+    if all(r == 1 for r in reps):
+        return reshaped(x, before)
+    return as_numbers(lambda y: mb.tile(x=reshaped(y, before), reps=reps))(x)
+
+
+def select(condition: Var, a: Var, b: Var) -> Var:
+    """a where the condition holds, else b, of the shape of all three: coremltools takes the result's from a and b alone."""
+    whole, values = np.broadcast_shapes(*map(sizes, (condition, a, b))), np.broadcast_shapes(sizes(a), sizes(b))
+    if whole != values:
+        a, b = (expanded(a, whole), b) if isinstance(a, np.ndarray | np.generic) else (a, expanded(b, whole))
+    return mb.select(cond=condition, a=a, b=b)
+
+
+def sizes(x: Var) -> tuple[int, ...]:
+    """The shape of a variable or an array."""
+    return tuple(int(n) for n in x.shape)

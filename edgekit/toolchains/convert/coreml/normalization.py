@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 
-from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, like, reshaped
+from edgekit.toolchains.convert.coreml.node import Lowering, Node, Var, like, reshaped, select
 
 
 def per_channel(parameter: Var, rank: int) -> Var:
@@ -95,7 +95,7 @@ def lp_norm(node: Node) -> Var:
     reduce = mb.reduce_l1_norm if p == 1 else mb.reduce_l2_norm
     length = reduce(x=x, axes=[axis], keep_dims=True)
     one = like(x, np.ones([1] * len(x.shape)))
-    return mb.real_div(x=x, y=mb.select(cond=mb.equal(x=length, y=like(x, 0)), a=one, b=length))
+    return mb.real_div(x=x, y=select(mb.equal(x=length, y=like(x, 0)), a=one, b=length))
 
 
 def mean_variance(node: Node) -> Var:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 
-from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, as_numbers, is_float, like
+from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, as_numbers, is_float, like, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def extrapolated(node: Node, x: Var, outside: dict[int, Array]) -> Var:
     if not mask.any():
         return x
     value = like(x, np.full([1] * rank, node.attribute("extrapolation_value", 0.0)))
-    return mb.select(cond=np.broadcast_to(mask, [int(n) for n in x.shape]), a=value, b=x)
+    return select(mask, a=value, b=x)
 
 
 OPS: dict[str, Lowering] = {"Resize": resize, "Upsample": resize}

@@ -7,7 +7,7 @@ from coremltools.converters.mil import Builder as mb
 
 from edgekit.toolchains.convert.coreml.convolution import spatial
 from edgekit.toolchains.convert.coreml.gather import places
-from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, cast, is_bool, like
+from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, cast, is_bool, like, select
 
 MODES = {"none": "update", "add": "add", "mul": "mul", "max": "max", "min": "min"}
 
@@ -29,7 +29,7 @@ def scatter_elements(node: Node) -> Var:
     rank, before, sizes = len(node.shape(0)), node.shape(0), [int(n) for n in at.shape]
     if any(n != m for i, (n, m) in enumerate(zip(sizes, before, strict=True)) if i != axis):
         # MIL wants the other axes to be the data's own: whole coordinates say the same for any shape.
-        along = at if isinstance(at, np.ndarray) else mb.select(cond=mb.less(x=at, y=np.int32(0)), a=mb.add(x=at, y=np.int32(before[axis])), b=at)
+        along = at if isinstance(at, np.ndarray) else select(mb.less(x=at, y=np.int32(0)), a=mb.add(x=at, y=np.int32(before[axis])), b=at)
         grid = [np.broadcast_to(g, sizes).astype(np.int32).reshape(-1) for g in np.indices(sizes, sparse=True)]
         columns = [mb.reshape(x=along, shape=[-1]) if i == axis else grid[i] for i in range(rank)]
         made = mb.scatter_nd(data=data, indices=mb.stack(values=columns, axis=1), updates=mb.reshape(x=updates, shape=[-1]), mode=mode(node))

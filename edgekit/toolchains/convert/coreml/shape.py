@@ -14,10 +14,11 @@ from edgekit.toolchains.convert.coreml.node import (
     as_numbers,
     carried,
     cast,
+    expanded,
     is_bool,
     is_float,
     like,
-    reshaped,
+    select,
     transposed,
 )
 
@@ -126,10 +127,7 @@ def expand(node: Node) -> Var:
     x, shape = node.input(0), node.made_shape()
     if not len(x.shape):
         x = mb.expand_dims(x=x, axes=[0]) if shape else x
-    before = [1] * (len(shape) - len(x.shape)) + [int(n) for n in x.shape]
-    reps = [n // m for n, m in zip(shape, before, strict=True)]
-    x = reshaped(x, before)
-    return as_numbers(lambda x: mb.tile(x=x, reps=reps))(x) if any(r != 1 for r in reps) else mb.identity(x=x)
+    return expanded(x, shape)
 
 
 def tile(node: Node) -> Var:
@@ -177,7 +175,7 @@ def triangle(node: Node) -> Var:
     inside = inside.reshape([1] * (len(x.shape) - 2) + [rows, columns])
     if is_bool(x):
         return mb.logical_and(x=x, y=inside)
-    return mb.select(cond=inside, a=x, b=like(x, np.zeros([1] * len(x.shape))))
+    return select(inside, a=x, b=like(x, np.zeros([1] * len(x.shape))))
 
 
 def depth_to_space(node: Node) -> Var:

@@ -65,7 +65,7 @@ def stft(node: Node) -> Var:
     batch, n = int(x.shape[0]), int(x.shape[1])
     window = node.needed(2, "window") if node.given(2) else None
     length = node.ints(3, "frame length")[0] if node.given(3) else len(window if window is not None else [])
-    frames, bins = node.made_shape()[1:3]
+    frames, bins = (n - length) // step + 1, length // 2 + 1 if node.attribute("onesided", 1) else length
     if int(np.prod(x.shape)) != batch * n:
         node.refuse("its signal is complex, and only real ones are written for Core ML; take the spectra of both parts")
     at = (np.arange(frames)[:, None] * step + np.arange(length)).astype(np.int32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 
-from edgekit.toolchains.convert.coreml.node import Array, Node, Var, cast, like
+from edgekit.toolchains.convert.coreml.node import Array, Node, Var, cast, like, select
 
 DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
@@ -95,9 +95,9 @@ def unrolled(kind: str, x: Var, d: Direction, backwards: bool, lengths: Array | 
         states[t] = new_hidden
         if lengths is not None:
             alive = within(lengths, t, zeros)
-            states[t] = mb.select(cond=alive, a=new_hidden, b=zeros)
-            new_hidden = mb.select(cond=alive, a=new_hidden, b=hidden)
-            new_cell = mb.select(cond=alive, a=new_cell, b=cell) if kind == "LSTM" else new_cell
+            states[t] = select(alive, a=new_hidden, b=zeros)
+            new_hidden = select(alive, a=new_hidden, b=hidden)
+            new_cell = select(alive, a=new_cell, b=cell) if kind == "LSTM" else new_cell
         hidden, cell = new_hidden, new_cell
     return mb.stack(values=states, axis=0), hidden, cell
 
