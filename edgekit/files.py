@@ -81,6 +81,12 @@ def sha256_tree(path: Path) -> str:
     return digest.hexdigest()
 
 
+def parts(path: Path) -> list[Path]:
+    """A file, and the one beside it that holds what did not fit into it: `hub.onnx` and `hub.onnx.data`."""
+    beside = path.with_name(path.name + ".data")
+    return [path, beside] if beside.is_file() else [path]
+
+
 def size_bytes(path: Path) -> int:
     """Bytes on disk of a file, or of all files below a folder."""
     return sum(file.stat().st_size for file in walk(path))

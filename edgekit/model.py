@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import InputError
-from edgekit.files import sha256_file, sha256_tree, size_bytes
+from edgekit.files import parts, sha256_file, sha256_tree, size_bytes
 from edgekit.hub.axes import Wanted
 from edgekit.read import keras, onnx, pt2, savedmodel, tflite
 from edgekit.read.source import Source
@@ -95,7 +95,7 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
         source=source.name,
         sha256=content_digest(path, others),
         hub=hub,
-        hub_sha256=sha256_file(hub),
+        hub_sha256=content_digest(hub, {part.name: part for part in parts(hub)[1:]}),
         inputs=tuple(tensor_spec(spec) for spec in found.inputs),
         outputs=tuple(tensor_spec(spec) for spec in found.outputs),
         notes=(*raw_notes, *found.notes),

@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
 
 from edgekit.hub.graph import DEFAULT_DOMAINS, Refusal, opset, subgraphs, title, walk
+from edgekit.hub.save import PROTOBUF_BYTES
 from edgekit.hub.shapes import skeleton
 
 NOT_TENSORS = {
@@ -42,6 +43,8 @@ def load(path: Path) -> ModelProto:
     """
     if path.is_dir():
         raise Refusal(f"{path.name} is a folder, not an ONNX model: name the .onnx file")
+    if path.stat().st_size > PROTOBUF_BYTES:
+        raise Refusal(f"{path.name} is not an ONNX model: it is larger than 2 GB, which none is; save it with external data (onnx.save, save_as_external_data)")
     data = path.read_bytes()
     if not data:
         raise Refusal(f"{path.name} is not an ONNX model: it is empty")

@@ -20,6 +20,7 @@ from edgekit.hub.opsets import to_one_opset
 from edgekit.hub.order import name_nodes, remove_dead, sort
 from edgekit.hub.reversal import reverse_layers
 from edgekit.hub.rewrite import rewrite
+from edgekit.hub.save import by_bytes
 from edgekit.hub.shapes import check_static, fix_inputs, infer, restore_types
 
 ROUNDS = 20
@@ -33,7 +34,7 @@ def prepare(model: ModelProto, shapes: Mapping[str, Wanted]) -> tuple[ModelProto
         Refusal: see `shapes` and `order`; or an output's shape stays open.
     """
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = by_bytes(model, onnx.inliner.inline_local_functions)
     notes = drop_stored_inputs(model)
     notes += fix_inputs(model, shapes)
     strip_default_domain(model)

@@ -9,6 +9,7 @@ from onnx.defs import OpSchema
 
 from edgekit.hub.fold import constants_to_initializers
 from edgekit.hub.graph import DEFAULT_DOMAINS, Refusal, attribute, opset, walk
+from edgekit.hub.save import by_bytes
 from edgekit.hub.shapes import infer, skeleton
 
 OPSET = 18
@@ -38,7 +39,7 @@ def to_one_opset(model: ModelProto) -> tuple[ModelProto, list[str]]:
         return model, []
     if version < OPSET and not (version < 9 and any(node.op_type == "Scan" for node in model.graph.node)):  # the converter leaves its body wrong
         try:
-            converted = onnx.version_converter.convert_version(model, OPSET)
+            converted = by_bytes(model, lambda model: onnx.version_converter.convert_version(model, OPSET))
         except (RuntimeError, onnx.shape_inference.InferenceError) as exc:
             return model, [f"kept in opset {version}, because ONNX's version converter failed ({' '.join(str(exc).split())[:120]})"]
         if output_names_of(converted) == output_names_of(model):
@@ -56,7 +57,7 @@ def expand_new_functions(model: ModelProto) -> ModelProto:
     if not new:
         return model
     try:
-        return onnx.inliner.inline_selected_functions(model, [("", op) for op in sorted(new)], inline_schema_functions=True)
+        return by_bytes(model, lambda model: onnx.inliner.inline_selected_functions(model, [("", op) for op in sorted(new)], inline_schema_functions=True))
     except RuntimeError:  # the inliner cannot expand a call that leaves out an input in the middle
         return model
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgekit.errors import ConvertError, InputError, SetupError
-from edgekit.files import disk_errors, sha256_tree
+from edgekit.files import disk_errors, parts, sha256_tree
 from edgekit.places import PACKAGE, cache_dir
 from edgekit.toolchains.catalog import Toolchain, ready
 from edgekit.toolchains.room import worker_limit_bytes
@@ -147,14 +147,14 @@ def is_cached(job: Job) -> bool:
 def cache_key(job: Job, home: Toolchain) -> str:
     """Hex digest over all that can change the result."""
     code = sorted([*job.script.parent.rglob("*.py"), *(PACKAGE / "hub").rglob("*.py")])
-    parts = {
+    whole = {
         "verb": f"{job.toolchain}/{job.title}",
         "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
-        "inputs": {name: [path.suffix, sha256_tree(path)] for name, path in sorted(job.inputs.items())},
+        "inputs": {name: [path.suffix, *map(sha256_tree, parts(path))] for name, path in sorted(job.inputs.items())},
         "options": dict(job.options),
         "lock": home.lock_digest,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def raise_refusal(kind: str, message: str, op: str | None, node: str | None) -> NoReturn:

@@ -8,12 +8,13 @@ from functools import partial
 from itertools import chain
 
 from edgekit.errors import ConvertError
-from edgekit.files import size_bytes
+from edgekit.files import parts, size_bytes
 from edgekit.recipe import Recipe
 from edgekit.records import Variant
 from edgekit.toolchains.beside import side_by_side
 from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.room import at_once
+from edgekit.units import bytes_text
 from edgekit.verbs.make import Floats, Place, Task, make
 from edgekit.verbs.source import Source, refusal_of, routes_of
 from edgekit.write.format import Format
@@ -41,8 +42,13 @@ def convert(
         said.no_more()
         return made
 
-    beside_each_other = at_once(size_bytes(source.model.hub), len(formats))
+    beside_each_other = at_once(hub_bytes(source), len(formats))
     return tuple(chain.from_iterable(side_by_side([partial(variants_of, fmt) for fmt in formats], beside_each_other)))
+
+
+def hub_bytes(source: Source) -> int:
+    """What the graph takes with its weights."""
+    return sum(map(size_bytes, parts(source.model.hub)))
 
 
 class Said:
@@ -80,6 +86,8 @@ def attempt(source: Source, recipe: Recipe, fmt: Format, wishes: Wishes, floats:
     """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe or the wish."""
     has_data = not recipe.needs_calibration or source.samples.calibration is not None
     refusal = refusal_of(source.model.source, recipe, fmt, wishes, has_data)
+    if refusal is None and fmt.most_bytes is not None and hub_bytes(source) > fmt.most_bytes:
+        refusal = f"{fmt.title} files end at {bytes_text(fmt.most_bytes)}, and this model's weights take {bytes_text(hub_bytes(source))}: write another format"
     if refusal is not None:
         return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import ConvertError
-from edgekit.files import copy, download_bytes, sha256_tree, size_bytes
+from edgekit.files import copy, download_bytes, parts, sha256_tree, size_bytes
 from edgekit.model import source_of
 from edgekit.recipe import Recipe
 from edgekit.records import Artifact, FlexibleAxis, Layout, Model
@@ -220,6 +220,8 @@ def integer_ends(model: Model, quantization: Mapping[str, Any] | None) -> Iterat
 def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | None]:
     """The file as an Artifact with its figures, and what is wrong with it."""
     path = file.path
+    if len(parts(path)) > 1:
+        raise ConvertError(f"the {task.recipe.name} file takes more than 2 GB, for which ONNX needs a second file beside it: use fp16, w8 or w4")
     with beside(lambda: (sha256_tree(path), download_bytes(path))) as figures:
         source, how = task.source, file.told.get("quantization")
         verdict = verify(path, task.format, task.recipe.name, source.model, source.samples, source.reference, progress, how)

@@ -73,6 +73,9 @@ class Format:
     ios: tuple[str, ...] = ("float",)
     """Which `--io` its files with integer activations can have."""
 
+    most_bytes: int | None = None
+    """What its float files can hold; None: anything."""
+
     @property
     def runner_inputs(self) -> Mapping[str, Path]:
         """Further inputs of a job that runs files of this format."""

@@ -17,5 +17,6 @@ FORMAT = Format(
     quantize_tools=("litert-quantizer",),
     verify_tools=("ai-edge-litert",),
     ios=("float", "integer"),
+    most_bytes=2**31 - 1,  # flatbuffers have signed offsets of 32 bits
     flexible_verb="flex_tflite",
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from edgekit.hub.equalise import equalise
+from edgekit.hub.save import save
 from edgekit.toolchains.convert.calibration import CalibrationSet
 from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
 from edgekit.toolchains.convert.sensitive import Judge
@@ -29,7 +30,7 @@ def run(job: Job) -> dict[str, Any]:
     moved = equalise(model)
     if not moved:
         return {"equalised": False, "pairs": 0, "notes": []}
-    onnx.save(model, path)
+    save(model, path)
     try:
         before = OnnxRuntime(job.inputs["hub"])
         lost = Judge(before, CalibrationSet(None, before.inputs).judges()).loss(OnnxRuntime(path))

@@ -7,12 +7,12 @@ import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import onnx
 from onnx import ModelProto
 
 from edgekit.hub.graph import Refusal, constants, dims, output_names, spec
 from edgekit.hub.load import load
 from edgekit.hub.normalise import finish, prepare
+from edgekit.hub.save import save
 from edgekit.hub.shapes import flexible_axes
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def run(job: Job) -> dict[str, Any]:
         hub = finish(simplify(model), model)
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind, op=refusal.op, node=refusal.node)
-    onnx.save(hub, str(job.out / "hub.onnx"))
+    save(hub, job.out / "hub.onnx")
     boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
     return {**boundary, "notes": notes, "flexible": flexible_axes(declared, shapes)}
 

@@ -8,6 +8,8 @@ import onnx
 
 from edgekit.hub.form import form
 from edgekit.hub.graph import walk
+from edgekit.hub.save import save
+from edgekit.hub.shapes import skeleton
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -24,9 +26,9 @@ def run(job: Job) -> dict[str, Any]:
         node.doc_string = ""
         del node.metadata_props[:]
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(skeleton(model))
     except onnx.checker.ValidationError as exc:
         job.refuse(f"the model's graph breaks the ONNX standard ({str(exc).splitlines()[0]}): export it again with a newer exporter")
-    onnx.save(model, job.out / "model.onnx")
+    save(model, job.out / "model.onnx")
     opsets = ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import)
     return {"route": [f"hub, opset {opsets}"], "notes": [], **form(model, "nchw")([node.op_type for node in walk(model.graph.node)])}

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.hub.graph import Refusal
 from edgekit.hub.names import name_boundary
+from edgekit.hub.save import save
 from edgekit.hub.shapes import choose, flexible_axes
 from edgekit.toolchains.tensorflow.source import Program, load, tf
 
@@ -21,8 +22,6 @@ OPSET = 18
 
 def run(job: Job) -> dict[str, Any]:
     """`model` (.keras, .h5, .hdf5, SavedModel folder), option `shapes` → `out/raw.onnx` at fixed `shapes`; `source`, `notes` and `flexible` (axes)."""
-    import onnx
-
     job.progress("loading the model in TensorFlow")
     program = load(job)
     try:
@@ -31,7 +30,7 @@ def run(job: Job) -> dict[str, Any]:
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind)
     job.progress("writing it as ONNX")
-    onnx.save(to_onnx(job, program, shapes), str(job.out / "raw.onnx"))
+    save(to_onnx(job, program, shapes), job.out / "raw.onnx")
     return {"source": program.kind, "notes": notes, "shapes": shapes, "flexible": flexible_axes(declared, wanted)}
 
 

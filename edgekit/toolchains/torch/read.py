@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgekit.hub.names import name_boundary
+from edgekit.hub.save import save
 from edgekit.toolchains.torch.source import input_names, load, output_names, torch
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ OPSET = 18
 
 def run(job: Job) -> dict[str, Any]:
     """`model` (.pt2) → `out/raw.onnx`; `source`, `notes` and `ranges` of its symbols. Open axes stay open: the hub fixes them."""
-    import onnx
-
     job.progress("loading the program in PyTorch")
     program = load(job)
     job.progress("writing it as ONNX")
@@ -33,7 +32,7 @@ def run(job: Job) -> dict[str, Any]:
             "let its forward take and give each tensor once"
         )
     name_boundary(model, {value.name: name for value, name in zip(model.graph.input, names, strict=True)}, results)
-    onnx.save(model, str(job.out / "raw.onnx"))
+    save(model, job.out / "raw.onnx")
     return {"source": "pt2", "notes": [], "ranges": ranges(program)}
 
 
