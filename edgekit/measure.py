@@ -22,10 +22,12 @@ from edgekit.agent import CheckResult, LatencyResult, Progress, read
 from edgekit.conditions import throttled_between, unfit
 from edgekit.errors import AgentError, DeviceError, EdgekitError, InputError, SetupError
 from edgekit.hub.bounds import judge
+from edgekit.hub.integers import folder_to_floats
 from edgekit.hub.parity import NothingToCompareError, compare, top1_accuracy
 from edgekit.measurement import Checked, Pass, measurement
 from edgekit.protocol import Protocol, Settings, Subject
 from edgekit.records import Accuracy, Measurement, Memory, Parity
+from edgekit.records_json import to_json
 from edgekit.statistics import DISTURBED, DRIFT, drift, spread
 from edgekit.workbench import Bench
 
@@ -116,6 +118,8 @@ def check(bench: Bench, subject: Subject, job: dict[str, Any], protocol: Protoco
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
         for i in range(len(subject.outputs)):
             runs.pull(f"{i}.npy", Path(scratch) / f"{i}.npy")
+        if subject.integers is not None:
+            folder_to_floats(Path(scratch), to_json(subject.integers.outputs))
         parity, accuracy = compared(bench.transport.address, subject, Path(scratch))
     figures = result.model_dump(exclude={"job", "peak_was_reset"})
     return Checked(parity, accuracy, judge(asdict(parity), subject.recipe, subject.bound), Memory(**figures), result.peak_was_reset)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.hub.bounds import Bound
-from edgekit.records import TensorSpec
+from edgekit.records import Quantization, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class Subject:
     """Tensor folder of the source model's outputs on the same samples."""
     labels: Path | None = None
     bound: Bound | None = None
+    integers: Quantization | None = None
+    """Where the file takes and gives integers: `samples` holds such, `reference` the numbers."""
 
     @property
     def sample_files(self) -> tuple[Path, ...]:

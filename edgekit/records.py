@@ -54,6 +54,23 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class Integers:
+    """How a tensor's integers stand for numbers: scale · (integer - zero_point)."""
+
+    scale: float
+    zero_point: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """Of each input and output of a file with integer ends; None where it is no quantized one."""
+
+    inputs: tuple[Integers | None, ...]
+    outputs: tuple[Integers | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """One deployable file, with what it came from and what was found when it was checked on this machine."""
 
@@ -76,6 +93,8 @@ class Artifact:
     """Operators in the file."""
     transposes: tuple[int, ...] | None = None
     """Those in the hub, and those in the file."""
+    quantization: Quantization | None = None
+    """Where the file takes and gives integers for the model's numbers."""
     flexible: tuple[FlexibleAxis, ...] = ()
     """Axes that the file has flexible; the others are fixed at the size that they have in it."""
     verified_sizes: tuple[str, ...] = ()

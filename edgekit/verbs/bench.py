@@ -21,7 +21,8 @@ from edgekit.files import download_bytes, sha256_tree, size_bytes
 from edgekit.hub.bounds import BOUNDS
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
-from edgekit.records import Artifact, Samples, TensorSpec, Variant
+from edgekit.records import Artifact, Quantization, Samples, TensorSpec, Variant
+from edgekit.records_json import from_json
 from edgekit.samples import prepare_for, reference
 from edgekit.store import open_store
 from edgekit.toolchains.catalog import toolchain
@@ -30,7 +31,7 @@ from edgekit.toolchains.workers import DESCRIBE, EVALUATE
 from edgekit.transport import connect
 from edgekit.verbs.deploy import Deployment, new_run, runs, runs_there
 from edgekit.verbs.lineage import lineage_path
-from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
+from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for, with_integers
 from edgekit.workbench import Bench
 from edgekit.write.format import Format, formats
 
@@ -51,6 +52,7 @@ class Made(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     recipe: str
     sha256: str
+    quantization: dict[str, Any] | None = None
 
 
 class Lineage(BaseModel):
@@ -74,6 +76,7 @@ class Yardstick:
     expected: Path
     """Tensor folder of the outputs."""
     note: str
+    integers: Quantization | None = None
 
 
 def bench(
@@ -133,6 +136,7 @@ def bench(
             labels=held.samples.labels,
             bound=BOUNDS["w8a8"] if held.recipe == UNKNOWN_RECIPE else None,
         )
+        subject = with_integers(subject, held.integers, progress)
         begun = new_run(held.model_path, held.model_sha256, device, profile, opened)
         with open_store() as store:
             store.begin(begun)
@@ -167,7 +171,9 @@ def yardstick(file: Path, sha256: str, fmt: Format, data: Path | None, progress:
             samples = prepare_for(model.inputs, model.hub, data, False, progress)
             expected = reference(model, samples, progress)
             note = f"compared with {expected.runtime} on {samples.origin}"
-            return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note)
+            how = found.artifact.quantization
+            ends = None if how is None else from_json(Quantization, how)
+            return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends)
     described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": file, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
     inputs, outputs = (tuple(tensor_spec(spec) for spec in specs) for specs in (described.inputs, described.outputs))
     samples = prepare_for(inputs, None, data, False, progress)

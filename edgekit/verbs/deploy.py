@@ -23,7 +23,7 @@ from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
 from edgekit.verbs.convert import convert, prefixed
-from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for
+from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for, with_integers
 from edgekit.verbs.source import Source, open_source
 from edgekit.workbench import Bench
 from edgekit.write.format import Format
@@ -89,7 +89,7 @@ def deploy(
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
             converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress, wishes)
-            plans = [plan(source, variant, device, profile, lacking) for variant in converted]
+            plans = [plan(source, variant, device, profile, lacking, progress) for variant in converted]
             done = measured(bench, store, run, plans, profile, protocol, settings, prefixed(f"on {device.name}", progress))
             run = replace(run, variants=done.variants, chosen=choose(done.variants, profile))
             store.finish(run, whole=done.whole)
@@ -135,7 +135,7 @@ def lacks(bench: Bench, formats: Sequence[Format]) -> Mapping[str, str]:
     return found
 
 
-def plan(source: Source, variant: Variant, device: Device, profile: Profile | None, lacking: Mapping[str, str]) -> Plan:
+def plan(source: Source, variant: Variant, device: Device, profile: Profile | None, lacking: Mapping[str, str], progress: Progress) -> Plan:
     """What to measure of a converted variant; nothing of one that failed, or that the device does not run."""
     artifact = variant.artifact
     if variant.status != "ok" or artifact is None:
@@ -154,4 +154,4 @@ def plan(source: Source, variant: Variant, device: Device, profile: Profile | No
         reference=source.reference.folder,
         labels=source.samples.labels,
     )
-    return Plan(variant, subject)
+    return Plan(variant, with_integers(subject, artifact.quantization, progress))

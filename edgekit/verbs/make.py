@@ -12,7 +12,7 @@ from edgekit.errors import ConvertError
 from edgekit.files import copy, download_bytes, parts, sha256_tree, size_bytes
 from edgekit.model import source_of
 from edgekit.recipe import Recipe
-from edgekit.records import Artifact, FlexibleAxis, Layout, Model
+from edgekit.records import Artifact, FlexibleAxis, Layout, Model, Quantization
 from edgekit.records_json import from_json
 from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
@@ -243,6 +243,7 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
         layout=None if layout is None else from_json(Layout, layout),
         ops=file.told.get("ops"),
         transposes=None if transposes is None else tuple(transposes),
+        quantization=None if how is None else from_json(Quantization, how),
     )
     return artifact, verdict.wrong
 

@@ -13,9 +13,10 @@ from edgekit.errors import InputError, Unreachable
 from edgekit.measure import Found, measure
 from edgekit.profile import Profile
 from edgekit.protocol import Protocol, Settings, Subject
-from edgekit.records import Run, Variant
+from edgekit.records import Quantization, Run, Variant
+from edgekit.records_json import to_json
 from edgekit.store_sqlite import Store
-from edgekit.toolchains.jobs import Progress
+from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.workbench import Bench
 
 TAKEN_UP_WITHIN = timedelta(hours=24)
@@ -30,6 +31,18 @@ class Plan:
 
     variant: Variant
     subject: Subject | None
+
+
+def with_integers(subject: Subject, ends: Quantization | None, progress: Progress) -> Subject:
+    """A file with integer inputs gets its samples as such, and is run with the dtypes that it has."""
+    if ends is None:
+        return subject
+    samples = run(Job("convert", "integer_samples", {"samples": subject.samples}, {"how": to_json(ends.inputs)}), progress).folder
+    inputs, outputs = (
+        tuple(spec if how is None else replace(spec, dtype=how.dtype) for spec, how in zip(specs, one, strict=True))
+        for specs, one in ((subject.inputs, ends.inputs), (subject.outputs, ends.outputs))
+    )
+    return replace(subject, samples=samples, inputs=inputs, outputs=outputs, integers=ends)
 
 
 @dataclass(frozen=True, slots=True)

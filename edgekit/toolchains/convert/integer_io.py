@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.hub.integers import to_floats, to_integers
 from edgekit.toolchains.convert.runners import Array, LiteRt, Runner, Spec
 
 Quantization = dict[str, list[dict[str, Any] | None]]
@@ -25,17 +26,6 @@ def parameters(detail: dict[str, Any]) -> dict[str, Any] | None:
     return {"scale": float(found["scales"][0]), "zero_point": int(found["zero_points"][0]), "dtype": np.dtype(detail["dtype"]).name}
 
 
-def to_integers(values: Array, how: dict[str, Any]) -> Array:
-    """round(values / scale) + zero point, cut off at the dtype's ends."""
-    ends = np.iinfo(how["dtype"])
-    return np.asarray(np.clip(np.rint(values / how["scale"]) + how["zero_point"], ends.min, ends.max), how["dtype"])
-
-
-def to_floats(values: Array, how: dict[str, Any]) -> Array:
-    """scale · (values - zero point), float32."""
-    return np.asarray((values.astype(np.float32) - how["zero_point"]) * np.float32(how["scale"]), np.float32)
-
-
 class FloatBoundary:
     """A runner whose integer ends are float32 to whoever calls it."""
 
@@ -45,12 +35,14 @@ class FloatBoundary:
         self.outputs = [stated(spec, one) for spec, one in zip(runner.outputs, how["outputs"], strict=True)]
 
     def run(self, feeds: list[Array]) -> list[Array]:
-        taken = [feed if one is None else to_integers(feed, one) for feed, one in zip(feeds, self.how["inputs"], strict=True)]
-        given = self.runner.run(taken)
-        return [values if one is None else to_floats(values, one) for values, one in zip(given, self.how["outputs"], strict=True)]
+        given = self.runner.run(self.taken(feeds))
+        return [to_floats(values, one) for values, one in zip(given, self.how["outputs"], strict=True)]
 
     def tensors(self, feeds: list[Array]) -> dict[str, Array]:
-        return self.runner.tensors([feed if one is None else to_integers(feed, one) for feed, one in zip(feeds, self.how["inputs"], strict=True)])
+        return self.runner.tensors(self.taken(feeds))
+
+    def taken(self, feeds: list[Array]) -> list[Array]:
+        return [to_integers(feed, one) for feed, one in zip(feeds, self.how["inputs"], strict=True)]
 
 
 def stated(spec: Spec, how: dict[str, Any] | None) -> Spec:
