@@ -23,7 +23,9 @@ target_option = click.option("--target", required=True, metavar="NAME", help=TAR
 SHAPE = "Shape of an input, each axis fixed or flexible (16..128, 1|4|8, ?); repeatable."
 shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help=SHAPE)
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
-recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w8d w8a8; repeatable or separated by commas.")
+recipe_option = click.option(
+    "--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w4 w4b32 w8d w8a8 w8a16; repeatable or separated by commas."
+)
 
 
 def wish_options(function: Function) -> Function:
