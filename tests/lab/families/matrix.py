@@ -65,30 +65,24 @@ class Case:
     def options(self) -> dict[str, Any]:
         return {"inputs": self.inputs, "outputs": self.outputs}
 
-    def all(self, cell: Cell) -> None:
-        """The same for every format that has none yet: the model did not get to the hub."""
-        for name in FORMATS:
-            self.cells.setdefault(name, cell)
-
 
 def run_all(pairs: Sequence[tuple[str, str]], work: Path) -> list[Case]:
     """Every (family, source) in all formats; files go below `work`, which is empty."""
-    cases = [Case(family, source, path) for (family, source), path in models(pairs).items()]
-    step = Steps(work)
-    step("read", [case for case in cases if READERS[case.source][1]], lambda case: reading(case))
+    return convert([Case(family, source, path) for (family, source), path in models(pairs).items()], work)
+
+
+def convert(cases: list[Case], work: Path, formats: Sequence[str] = tuple(FORMATS)) -> list[Case]:
+    """The cases with their cells decided."""
+    step = Steps(work, formats)
+    step("read", [case for case in cases if READERS[case.source][1]], reading)
     for case in cases:
         case.raw = case.raw or case.path
-    step("hub", open_cases(cases), lambda case: ("convert", "read_onnx", {"model": case.raw}, {"shapes": {}}))
-    step("samples", open_cases(cases), lambda case: ("convert", "samples", {"hub": case.hub}, {**case.options, "need_calibration": False, "max_evaluation": 4}))
-    step("reference", open_cases(cases), referring)
+    step("hub", step.open(cases), lambda case: ("convert", "read_onnx", {"model": case.raw}, {"shapes": {}}))
+    step("samples", step.open(cases), lambda case: ("convert", "samples", {"hub": case.hub}, {**case.options, "need_calibration": False, "max_evaluation": 4}))
+    step("reference", step.open(cases), referring)
     for turn in range(3):
-        step.write(open_cases(cases), turn)
+        step.write(step.open(cases), turn)
     return cases
-
-
-def open_cases(cases: Sequence[Case]) -> list[Case]:
-    """Those with a format that is not decided."""
-    return [case for case in cases if any(name not in case.cells for name in FORMATS)]
 
 
 def models(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Path]:
@@ -126,14 +120,19 @@ class Steps:
     """Runs one step for many cases, and puts what it gives into them."""
 
     work: Path
+    formats: Sequence[str]
     count: int = 0
+
+    def open(self, cases: Sequence[Case]) -> list[Case]:
+        """Those with a format that is not decided."""
+        return [case for case in cases if any(name not in case.cells for name in self.formats)]
 
     def __call__(self, name: str, cases: Sequence[Case], ask: Any) -> None:
         results = self.batch([ask(case) for case in cases])
         for case, (result, out) in zip(cases, results, strict=True):
             if "refused" in result or "crashed" in result:
                 outcome = "refused" if "refused" in result else "crashed"
-                case.all(Cell(outcome, result[outcome]))
+                case.cells |= {name: Cell(outcome, result[outcome]) for name in self.formats}
             elif name == "read":
                 case.raw = out / "raw.onnx"
             elif name == "hub":
@@ -147,7 +146,8 @@ class Steps:
         """The formats that are not decided, each by its route of that turn; then their verification."""
         asked: list[tuple[Case, str, Route, bool]] = []
         for case in cases:
-            for name, fmt in FORMAT.items():
+            for name in self.formats:
+                fmt = FORMAT[name]
                 ways = [way for way in routes_for(case.source, fmt) if (HERE / way.toolchain / f"{way.verb}.py").exists()]
                 if name not in case.cells and turn < len(ways):
                     asked.append((case, name, ways[turn], turn + 1 == len(ways)))

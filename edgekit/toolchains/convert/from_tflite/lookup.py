@@ -39,7 +39,7 @@ def one_hot(graph: Graph, op: Op) -> str:
     indices, depth, on, off = op.inputs
     row = [0] if not op.shapes[2] else list(op.shapes[2])
     values = graph.node("Concat", [graph.reshape(off, [1] if row == [0] else row), graph.reshape(on, [1] if row == [0] else row)], axis=0)
-    return graph.node("OneHot", [indices, graph.cast(depth, np.int64), values], axis=op.option("axis", -1))
+    return graph.node("OneHot", [graph.cast(indices, np.int64), graph.cast(depth, np.int64), values], axis=op.option("axis", -1))
 
 
 def reverse_sequence(graph: Graph, op: Op) -> str:
