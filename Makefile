@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast lint soak bench clean
+.PHONY: demo test test-fast lint soak bench matrix clean
 
 $(BIN)/edgekit: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -28,7 +28,12 @@ lint: $(BIN)/edgekit
 # In full what `make test` samples: a thousand damaged models, ten thousand damaged answers for each parser, each fault over each way.
 soak: $(BIN)/edgekit
 	$(BIN)/edgekit toolchains install --all
-	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py
+	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py tests/test_families.py
+
+# docs/matrix.md: every source to every format, family by family.
+matrix: $(BIN)/edgekit
+	$(BIN)/edgekit toolchains install --all
+	$(BIN)/python -m tests.lab.families.report
 
 bench: $(BIN)/edgekit
 	$(BIN)/python benchmarks/run.py

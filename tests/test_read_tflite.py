@@ -19,7 +19,7 @@ SCRIPT = ROOT / "tests/lab/models/tflite_operators.py"
 REFUSED = {
     "refused_dynamic": ("has int8 weights and quantizes activations when it runs", "give the float model"),
     "refused_integer": ("is a quantized model (integer activations", "give the float model"),
-    "refused_custom": ("operator Lgamma", "a custom operator, which only the app that brings it can run"),
+    "refused_custom": ("operator Betainc", "a custom operator, which only the app that brings it can run"),
     "refused_while": ("WHILE", "decides what runs while the model runs"),
 }
 

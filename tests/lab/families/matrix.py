@@ -197,7 +197,7 @@ def writing(case: Case, fmt: Format, route: Route) -> tuple[str, str, dict[str, 
 
 def verifying(case: Case, fmt: Format, out: Path) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     inputs = {"artifact": out / f"model{fmt.suffix}", "samples": case.samples, "reference": case.reference, "hub": case.hub}
-    return fmt.toolchain, fmt.verify_verb if hasattr(fmt, "verify_verb") else "verify", inputs, {"format": fmt.name, "recipe": "fp32", **case.options}
+    return fmt.toolchain, "verify", inputs, {"format": fmt.name, "recipe": "fp32", "dtypes": dict(fmt.dtypes), **case.options}
 
 
 GRAVITY = ("refused", "crashed", "wrong")

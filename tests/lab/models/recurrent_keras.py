@@ -42,7 +42,5 @@ if __name__ == "__main__":
     save(out, "in_time", frames, layers.GRU(3)(layers.TimeDistributed(layers.Flatten())(frames)))
     long = keras.Input((300, 3), name="x")
     save(out, "long_gru", long, layers.Bidirectional(layers.GRU(4, return_sequences=True))(long))
-    open_ = keras.Input((None, 3), name="x")
-    save(out, "open", open_, layers.GRU(4)(open_))
     fixed = keras.Input((6, 3), batch_size=1, name="x")
     save(out, "stateful", fixed, layers.LSTM(4, stateful=True)(fixed))

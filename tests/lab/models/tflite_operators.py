@@ -106,7 +106,7 @@ if __name__ == "__main__":
     integer.optimizations = [tf.lite.Optimize.DEFAULT]
     integer.representative_dataset = lambda: ([RNG.normal(size=(1, 6)).astype(np.float32)] for _ in range(4))
     (out / "refused_integer.tflite").write_bytes(integer.convert())
-    custom = converter(concrete(lambda x: tf.math.lgamma(x), [ROW]))
+    custom = converter(concrete(lambda x: tf.math.betainc(x * x, x * x + 1, 0.5 * tf.ones_like(x)), [ROW]))
     custom.allow_custom_ops = True
     (out / "refused_custom.tflite").write_bytes(custom.convert())
     loop = converter(concrete(lambda x, n: tf.while_loop(lambda i, v: i < tf.reduce_max(n), lambda i, v: (i + 1, tf.sin(v)), (0, x))[1], [ROW, WHOLE]))
