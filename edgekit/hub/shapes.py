@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -96,9 +96,9 @@ def choose(declared: Mapping[str, Dims | None], shapes: Mapping[str, Wanted]) ->
             listed = ", ".join(f"{known} ({written(found)})" for known, found in declared.items())
             raise Refusal(f"--shape {name}=… names no input of the model: did you mean {near[0]!r}? The inputs are {listed}")
         check_wanted(name, declared[name], wanted)
-        for axis, size in zip(declared[name] or (), wanted, strict=False):
-            if isinstance(axis, str) and named.setdefault(axis, size) != size:
-                raise Refusal(f"--shape gives axis {axis!r} as {named[axis]} and as {size}: give it one size in every input that has it")
+        for axis, size in asked_of(declared[name], wanted):
+            if named.setdefault(axis, size) != size:
+                raise Refusal(f"--shape gives axis {axis or 0!r} as {named[axis]} and as {size}: give it one size in every input that has it")
     fixed, notes = {}, []
     for name, found in declared.items():
         if name in shapes:
@@ -109,6 +109,13 @@ def choose(declared: Mapping[str, Dims | None], shapes: Mapping[str, Wanted]) ->
         else:
             fixed[name] = fill(name, found, named)
     return fixed, notes
+
+
+def asked_of(found: Dims | None, wanted: Wanted) -> Iterator[tuple[str, int | str]]:
+    """What is asked of axes that other inputs may share: by name; a first axis without one has the name "", where it is to be flexible."""
+    for place, (axis, size) in enumerate(zip(found or (), wanted, strict=False)):
+        if isinstance(axis, str) or (axis is None and place == 0 and isinstance(size, str)):
+            yield axis or "", size
 
 
 def default(size: int | str, axis: int, rank: int) -> int:
@@ -157,7 +164,7 @@ def fill(name: str, found: Dims, named: Mapping[str, int | str]) -> list[int]:
     flexible: list[int | str] = []
     still_open = False
     for axis, size in enumerate(found):
-        wanted = size if isinstance(size, int) else named.get(size) if size else None
+        wanted = size if isinstance(size, int) else named.get(size or "") if size or axis == 0 else None
         known = None if wanted is None else default(wanted, axis, len(found))
         if known is None and axis == 0:
             known = 1
@@ -179,17 +186,16 @@ def flexible_axes(declared: Mapping[str, Dims | None], shapes: Mapping[str, Want
     place that were asked for in the same words. Each is `{"input", "axis", "symbol", "default", "low", "high", "listed", "asked"}`.
     """
     fixed, _ = choose(declared, shapes)
-    named = {
-        axis: size for name, wanted in shapes.items() for axis, size in zip(declared[name] or (), wanted, strict=False) if isinstance(axis, str)
-    }  # fmt: skip
+    named = dict(pair for name, wanted in shapes.items() for pair in asked_of(declared[name], wanted))
     found = []
     for name, dimensions in declared.items():
         for axis, size in enumerate(dimensions or [None] * len(fixed[name])):
             if isinstance(size, int):
                 continue
-            words = shapes[name][axis] if name in shapes else named.get(size or "", "?")
+            shared = size or ("" if axis == 0 else None)
+            words = shapes[name][axis] if name in shapes else named.get(shared or "", "?")
             if isinstance(words, str):
-                one, asked = span_of(words), name in shapes or size in named
+                one, asked = span_of(words), name in shapes or shared in named
                 symbol = size or ("batch" if axis == 0 else f"axis{axis}_{words}")
                 sizes = {"default": fixed[name][axis], "low": one.low, "high": one.high, "listed": list(one.listed)}
                 found.append({"input": name, "axis": axis, "symbol": symbol, **sizes, "asked": asked})

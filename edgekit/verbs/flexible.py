@@ -12,7 +12,7 @@ from pathlib import Path
 from edgekit.errors import ConvertError, InputError
 from edgekit.model import open_model, source_of, spec_json
 from edgekit.records import FlexibleAxis, Model, Samples
-from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.toolchains.jobs import Job, Outcome, Progress, run
 from edgekit.toolchains.workers import VERIFY_SIZES
 from edgekit.write.format import Format
 
@@ -96,15 +96,35 @@ def attempt(
     model: Model, fmt: Format, write: Job, file: Path, axes: tuple[FlexibleAxis, ...], progress: Progress, prepare: Callable[[Path], Path]
 ) -> Kept | str:
     """The file with these axes flexible, or why there is none."""
-    assert fmt.flexible_verb is not None
+    sizes = probe(axes)
     try:
-        other = sibling(model, axes, probe(axes), progress)
-        written = run(at_size(write, other, prepare(other.hub)), progress)
-        inputs = {"file": file, "other": written.folder / f"model{fmt.suffix}"}
-        outcome = run(Job(fmt.toolchain, fmt.flexible_verb, inputs, {"flexible": [asdict(axis) for axis in axes]}), progress)
+        written = written_at(model, fmt, write, axes, sizes, progress, prepare)
+        try:
+            outcome = compared(model, fmt, file, written, axes, progress)
+        except ConvertError as exc:
+            # At a size of 1 a graph may be simpler than at any other: then two larger ones are compared.
+            third = {axis.symbol: next((size for size in second_sizes(axis) if size != sizes[axis.symbol]), None) for axis in axes}
+            if all(axis.default != 1 for axis in axes) or None in third.values():
+                return str(exc)
+            larger = written_at(model, fmt, write, axes, {symbol: size or 0 for symbol, size in third.items()}, progress, prepare)
+            outcome = compared(model, fmt, larger, written, axes, progress)
     except (InputError, ConvertError) as exc:
         return str(exc)
     return Kept(outcome.folder / f"model{fmt.suffix}", axes, tuple(outcome.result["notes"]))
+
+
+def written_at(model: Model, fmt: Format, write: Job, axes: Sequence[FlexibleAxis], sizes: Sizes, progress: Progress, prepare: Callable[[Path], Path]) -> Path:
+    """The float file of the model at other sizes, by the same route."""
+    other = sibling(model, axes, sizes, progress)
+    return run(at_size(write, other, prepare(other.hub)), progress).folder / f"model{fmt.suffix}"
+
+
+def compared(model: Model, fmt: Format, file: Path, other: Path, axes: Sequence[FlexibleAxis], progress: Progress) -> Outcome:
+    """What the format's worker makes of a file at two sizes."""
+    assert fmt.flexible_verb is not None
+    defaults = {spec.name: list(spec.shape) for spec in (*model.inputs, *model.outputs)}
+    options = {"flexible": [asdict(axis) for axis in axes], "defaults": defaults}
+    return run(Job(fmt.toolchain, fmt.flexible_verb, {"file": file, "other": other}, options), progress)
 
 
 def at_size(write: Job, other: Model, hub: Path) -> Job:

@@ -81,3 +81,22 @@ def repeated(first: Array, second: Array) -> bool:
     if first.ndim != second.ndim or any(a != b and a != 1 for a, b in zip(first.shape, second.shape, strict=True)):
         return False
     return bool(np.array_equal(np.broadcast_to(first, second.shape), second))
+
+
+def pairs(mine: list[tuple[str, str]], theirs: list[tuple[str, str]]) -> list[int]:
+    """For each operator of one file, (kind, name of what it gives), the place of the same one in the other.
+
+    Exporters do not keep an order between branches, so they are paired by name where both files have the same names, else by place.
+
+    Raises:
+        FixedError: the files have other operators.
+    """
+    places = {name: place for place, (_, name) in enumerate(theirs)}
+    named = len(places) == len(mine) == len(theirs) and places.keys() == {name for _, name in mine}
+    found = [places[name] for _, name in mine] if named else list(range(min(len(mine), len(theirs))))
+    for (kind, name), place in zip(mine, found, strict=False):
+        if kind != theirs[place][0]:
+            raise FixedError(f"the graph is another one at another size ({kind} {name!r} here, {theirs[place][0]} there)")
+    if len(mine) != len(theirs):
+        raise FixedError(f"the graph is another one at another size ({len(mine)} operators here, {len(theirs)} there)")
+    return found

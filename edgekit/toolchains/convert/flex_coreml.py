@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import coremltools as ct
 from mil_graph import Comparison, dimensions  # type: ignore[import-not-found]
 
-from edgekit.toolchains.convert.flex import FixedError, symbols
+from edgekit.toolchains.convert.flex import Axes, FixedError, symbols
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -24,12 +24,17 @@ MOST_SHAPES = 128
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`file` and `other` (.mlpackage), option `flexible` (axes) → `out/model.mlpackage`; `notes`. Refuses, naming the op that holds a size fixed."""
+    """`file` and `other` (.mlpackage), options `flexible` (axes), `defaults` (shapes of inputs and outputs) → `out/model.mlpackage`; `notes`.
+
+    Refuses, naming the op that holds a size fixed.
+    """
     job.progress("keeping sizes flexible")
     first, second = (ct.utils.load_spec(str(job.inputs[name])) for name in ("file", "other"))
     weights = tuple(job.inputs[name] / "Data/com.apple.CoreML/weights/weight.bin" for name in ("file", "other"))
     own = {key.removeprefix("edgekit.name."): name for key, name in first.description.metadata.userDefined.items() if key.startswith("edgekit.name.")}
     features = {own.get(feature.name, feature.name): feature.name for feature in first.description.input}
+    own_name = {feature.name: own.get(feature.name, feature.name) for feature in [*first.description.input, *first.description.output]}
+    defaults = {feature: job.options["defaults"][name] for feature, name in own_name.items()}
     axes = [{**axis, "input": features[axis["input"]]} for axis in job.options["flexible"]]
     shapes = [{feature.name: list(feature.type.multiArrayType.shape) for feature in spec.description.input} for spec in (first, second)]
     try:
@@ -38,7 +43,7 @@ def run(job: Job) -> dict[str, Any]:
         comparison.run()
     except FixedError as exc:
         job.refuse(str(exc))
-    notes = describe(first, second, axes, comparison.outputs)
+    notes = describe(first, second, axes, defaults, comparison.outputs)
     target = job.out / "model.mlpackage"
     shutil.copytree(job.inputs["other"], target)
     (target / "Data/com.apple.CoreML/model.mlmodel").write_bytes(second.SerializeToString(deterministic=True))
@@ -49,13 +54,13 @@ def function(spec: Any) -> Any:
     return spec.mlProgram.functions["main"]
 
 
-def describe(first: Any, second: Any, axes: list[dict[str, Any]], outputs: dict[str, Any]) -> list[str]:
-    """Give the features of `second` the defaults of `first` and the sizes that they may have; returns notes."""
+def describe(first: Any, second: Any, axes: Axes, defaults: dict[str, list[int]], outputs: dict[str, Any]) -> list[str]:
+    """Give the features of `second` their default shapes and the sizes that they may have; returns notes."""
     notes = []
     enumerated = {axis["input"] for axis in axes if axis["listed"]}
     for mine, theirs in zip(first.description.input, second.description.input, strict=True):
         own = {axis["axis"]: axis for axis in axes if axis["input"] == mine.name}
-        default = list(mine.type.multiArrayType.shape)
+        default = defaults[mine.name]
         theirs.type.multiArrayType.shape[:] = default
         if not own:
             continue
@@ -76,6 +81,6 @@ def describe(first: Any, second: Any, axes: list[dict[str, Any]], outputs: dict[
         del theirs.type.multiArrayType.shape[:]
         if None not in shape:
             theirs.type.multiArrayType.shape.extend(shape)
-    for feature in [*first.description.input, *first.description.output]:
-        told[f"edgekit.shape.{feature.name}"] = "x".join(map(str, feature.type.multiArrayType.shape))
+    for name, default in defaults.items():
+        told[f"edgekit.shape.{name}"] = "x".join(map(str, default))
     return notes

@@ -13,7 +13,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from edgekit.hub.graph import set_attribute, static_shape, title
-from edgekit.toolchains.convert.flex import Array, FixedError, Symbol, repeated, rule, symbols
+from edgekit.toolchains.convert.flex import Array, Axes, FixedError, Symbol, pairs, repeated, rule, symbols
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -26,30 +26,32 @@ OWN = "edgekit/flexible"
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`file` and `other` (.onnx), option `flexible` (axes) → `out/model.onnx`; `notes`. Refuses, naming the op that holds a size fixed."""
+    """`file` and `other` (.onnx), options `flexible` (axes), `defaults` (shapes of inputs and outputs) → `out/model.onnx`; `notes`.
+
+    Refuses, naming the op that holds a size fixed.
+    """
     job.progress("keeping sizes flexible")
     file, other = onnx.load(job.inputs["file"]), onnx.load(job.inputs["other"])
     try:
-        make_flexible(file, other, job.options["flexible"])
+        make_flexible(file, other, job.options["flexible"], job.options["defaults"])
     except FixedError as exc:
         job.refuse(str(exc))
     onnx.save(file, job.out / "model.onnx")
     return {"notes": []}
 
 
-def make_flexible(file: ModelProto, other: ModelProto, axes: list[dict[str, Any]]) -> None:
-    """Change `file` in place.
+def make_flexible(file: ModelProto, other: ModelProto, axes: Axes, defaults: dict[str, list[int]]) -> None:
+    """Change `file` in place; `defaults` are the shapes of inputs and outputs to begin with.
 
     Raises:
         FixedError: the graphs differ in more than sizes, or a size cannot be told from those of the inputs.
     """
     first, second = shapes_of(file.graph), shapes_of(other.graph)
-    boundary = {value.name: first[value.name] for value in [*file.graph.input, *file.graph.output]}
     known = symbols(axes, *({value.name: shapes[value.name] for value in file.graph.input} for shapes in (first, second)))
     Comparison(file.graph, other.graph, first, second, known).run()
     open_boundary(file.graph, first, second, known, axes)
     del file.graph.value_info[:]
-    for name, shape in boundary.items():
+    for name, shape in defaults.items():
         entry = file.metadata_props.add()
         entry.key, entry.value = f"edgekit.shape.{name}", "x".join(map(str, shape))
 
@@ -76,11 +78,10 @@ class Comparison:
 
     def run(self) -> None:
         graph, other = self.graph, self.other
-        if [node.op_type for node in graph.node] != [node.op_type for node in other.node]:
-            raise FixedError(f"the graph is another one at another size ({first_difference(graph, other)})")
+        order = pairs(*([(node.op_type, node.output[0]) for node in each.node] for each in (graph, other)))
         for mine, theirs in zip(graph.input, other.input, strict=True):
             self.meet(mine.name, theirs.name)
-        for mine, theirs in zip(graph.node, other.node, strict=True):
+        for mine, theirs in zip(graph.node, [other.node[place] for place in order], strict=True):
             self.node(mine, theirs)
             for a, b in zip(mine.output, theirs.output, strict=True):
                 self.meet(a, b)
@@ -214,15 +215,7 @@ def counts(values: Array) -> bool:
     return values.dtype.kind in "if" and sum(n != 1 for n in values.shape) <= 1 and np.array_equal(values.reshape(-1), np.arange(values.size))
 
 
-def first_difference(graph: GraphProto, other: GraphProto) -> str:
-    """What comes where the two lists of operators part."""
-    for mine, theirs in zip(graph.node, other.node, strict=False):
-        if mine.op_type != theirs.op_type:
-            return f"{mine.op_type} {title(mine)!r} here, {theirs.op_type} there"
-    return f"{len(graph.node)} operators here, {len(other.node)} there"
-
-
-def open_boundary(graph: GraphProto, first: dict[str, list[int]], second: dict[str, list[int]], known: list[Symbol], axes: list[dict[str, Any]]) -> None:
+def open_boundary(graph: GraphProto, first: dict[str, list[int]], second: dict[str, list[int]], known: list[Symbol], axes: Axes) -> None:
     """Name the flexible dimensions of inputs and outputs; an output's that is no input's has a name of its own."""
     names = {(symbol.first, symbol.second): symbol.name for symbol in reversed(known)}
     own = {(axis["input"], axis["axis"]): axis["symbol"] for axis in axes}

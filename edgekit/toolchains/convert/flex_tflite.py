@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.flex import Array, FixedError, repeated, symbols
-from edgekit.toolchains.convert.tflite_file import Operator, TfliteFile, read, share_buffers, write
+from edgekit.toolchains.convert.flex import Array, Axes, FixedError, pairs, repeated, symbols
+from edgekit.toolchains.convert.tflite_file import Operator, TfliteFile, packed, read, share_buffers, write
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -25,11 +25,15 @@ BROADCAST = ("ADD", "SUB", "MUL", "DIV", "POW", "MAXIMUM", "MINIMUM", "FLOOR_DIV
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`file` and `other` (.tflite), option `flexible` (axes) → `out/model.tflite`; `notes`. Refuses, naming the op that holds a size fixed."""
+    """`file` and `other` (.tflite), options `flexible` (axes), `defaults` (shapes of inputs and outputs) → `out/model.tflite`; `notes`.
+
+    Refuses, naming the op that holds a size fixed.
+    """
     job.progress("keeping sizes flexible")
     file, other = read(job.inputs["file"]), read(job.inputs["other"])
     try:
         make_flexible(file, other, job.options["flexible"])
+        begin_at(file, job.options["defaults"])
     except FixedError as exc:
         job.refuse(str(exc))
     share_buffers(file.table)
@@ -37,7 +41,7 @@ def run(job: Job) -> dict[str, Any]:
     return {"notes": []}
 
 
-def make_flexible(file: TfliteFile, other: TfliteFile, axes: list[dict[str, Any]]) -> None:
+def make_flexible(file: TfliteFile, other: TfliteFile, axes: Axes) -> None:
     """Change `file` in place.
 
     Raises:
@@ -54,6 +58,22 @@ def make_flexible(file: TfliteFile, other: TfliteFile, axes: list[dict[str, Any]
         signature = [a if a == b else -1 for a, b in zip(shape(tensor), shape(theirs), strict=True)]
         if -1 in signature:
             tensor.shapeSignature, tensor.hasRank = np.array(signature, np.int32), True
+
+
+def begin_at(file: TfliteFile, defaults: dict[str, list[int]]) -> None:
+    """Give the tensors the shapes that they have at the default size, where the file was made at another."""
+    graph = file.table.subgraphs[0]
+    if all(defaults.get(named(graph.tensors[index])) in (None, shape(graph.tensors[index])) for index in graph.inputs):
+        return
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(model_content=packed(file), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    for index in graph.inputs:
+        interpreter.resize_tensor_input(int(index), defaults[named(graph.tensors[index])])
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_tensor_details():
+        if detail["index"] < len(graph.tensors) and graph.tensors[detail["index"]].shapeSignature is not None:
+            graph.tensors[detail["index"]].shape = np.array(detail["shape"], np.int32)
 
 
 def input_shapes(file: TfliteFile) -> dict[str, list[int]]:
@@ -80,10 +100,10 @@ class Comparison:
 
     def run(self) -> None:
         ops, others = list(self.file.operators()), list(self.other.operators())
-        if [op.kind for op in ops] != [op.kind for op in others]:
-            raise FixedError(f"the graph is another one at another size ({first_difference(ops, others)})")
+        order = pairs(*([(op.kind, op.output) for op in each] for each in (ops, others)))
+        others, tables = [others[place] for place in order], [self.theirs.operators[place] for place in order]
         self.twin.update(zip(map(int, self.mine.inputs), map(int, self.theirs.inputs), strict=True))
-        for op, other, table, other_table in zip(ops, others, self.mine.operators, self.theirs.operators, strict=True):
+        for op, other, table, other_table in zip(ops, others, self.mine.operators, tables, strict=True):
             self.operator(op, other, table, other_table)
             self.twin.update(zip(op.outputs, other.outputs, strict=True))
         if [self.twin.get(int(index)) for index in self.mine.outputs] != [int(index) for index in self.theirs.outputs]:
@@ -179,11 +199,3 @@ def constant(file: TfliteFile, index: int) -> Array:
     dtype = np.dtype(DTYPES.get(tensor.type, np.uint8))
     values = content.view(dtype)
     return values.reshape(shape(tensor)) if values.size == int(np.prod(shape(tensor))) else values
-
-
-def first_difference(ops: list[Operator], others: list[Operator]) -> str:
-    """What comes where the two lists of operators part."""
-    for mine, theirs in zip(ops, others, strict=False):
-        if mine.kind != theirs.kind:
-            return f"{mine.kind} {mine.output!r} here, {theirs.kind} there"
-    return f"{len(ops)} operators here, {len(others)} there"

@@ -10,7 +10,7 @@ import coremltools as ct
 import numpy as np
 from coremltools.converters.mil.backend.mil.helper import create_scalar_value, create_tensor_value
 
-from edgekit.toolchains.convert.flex import Array, FixedError, Symbol, repeated, rule
+from edgekit.toolchains.convert.flex import Array, FixedError, Symbol, pairs, repeated, rule
 
 MIL = ct.proto.MIL_pb2
 DTYPES = {"FLOAT16": np.float16, "FLOAT32": np.float32, "INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "UINT16": np.uint16, "INT32": np.int32}
@@ -53,13 +53,10 @@ class Comparison:
 
     def run(self) -> None:
         ops, others = ([op for op in block(each).operations if op.type != "const"] for each in (self.first, self.second))
-        if [op.type for op in ops] != [op.type for op in others]:
-            parted = next(((a, b) for a, b in zip(ops, others, strict=False) if a.type != b.type), None)
-            what = f"{title(parted[0])} here, {parted[1].type} there" if parted else f"{len(ops)} operations here, {len(others)} there"
-            raise FixedError(f"the graph is another one at another size ({what})")
+        order = pairs(*([(op.type, op.outputs[0].name) for op in each] for each in (ops, others)))
         for mine, theirs in zip(self.first.inputs, self.second.inputs, strict=True):
             self.meet(mine, theirs)
-        for mine, theirs in zip(ops, others, strict=True):
+        for mine, theirs in zip(ops, [others[place] for place in order], strict=True):
             if theirs.blocks:
                 raise FixedError(f"{title(mine)} has a body")
             self.operation(mine, theirs)

@@ -54,11 +54,16 @@ def read(source: Path | bytes) -> TfliteFile:
 
 
 def write(model: TfliteFile, path: Path) -> None:
+    path.write_bytes(packed(model))
+
+
+def packed(model: TfliteFile) -> bytes:
+    """The flatbuffer."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.table.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    return bytes(builder.Output())
 
 
 def slim(model: TfliteFile) -> None:
