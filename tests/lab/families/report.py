@@ -84,11 +84,7 @@ if __name__ == "__main__":
         found = run_all([(family, source) for family in FAMILIES for source in SOURCES], Path(scratch))
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(found))
-    bad = [
-        f"{case.family} {case.source} {name}: {cell.outcome}: {cell.words}"
-        for case in found
-        for name, cell in case.cells.items()
-        if cell.outcome in ("wrong", "crashed")
-    ]
+    decided = [(f"{case.family} {case.source} {name}", cell) for case in found for name, cell in case.cells.items()]
+    bad = [f"{where}: {cell.outcome}: {cell.words}" for where, cell in decided if cell.outcome in ("wrong", "crashed")]
     print("\n".join([summary(cell for _, cell in decided), *bad]))
     sys.exit(1 if bad else 0)
