@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark on MobileNetV2 and the depthwise digits network; about twelve minutes on two quiet cores."""
+"""`make bench`: every benchmark on MobileNetV2 and the depthwise digits network; about fifteen minutes on two quiet cores."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def main() -> None:
             ["convert_overhead.py", mobilenet, "10"],
             ["agent_overhead.py", mobilenet, "20"],
             ["native_overhead.py", mobilenet],
+            ["convert_many.py"],
             ["push.py"],
             ["deploy_again.py", network, data],
         ):
