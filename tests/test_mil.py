@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,14 @@ def test_an_unknown_operation_is_named(checked: Any) -> None:
     assert "'random_normal'" in checked["unknown"]["message"]
 
 
+def test_an_open_shape_is_evaluated_at_the_shapes_that_the_package_allows(checked: Any) -> None:
+    for kind, allowed, wanted in (("range", "23", "[2..4, 3]"), ("enumerated", "25", "[2, 3] or [5, 3]")):
+        told = checked["flexible"][kind]
+        assert told.pop("shape") == [[-1, 3], [-1, 4]]
+        refused = f"input 'x' needs an array of shape {wanted}"
+        assert told == {batch: 0.0 if batch in allowed else refused for batch in "1235"}
+
+
 def test_float16_values_are_rounded_after_each_operation(tmp_path: Path) -> None:
     # 2048 + 1 has no float16: it rounds to 2048, and taking 2048 away again leaves 0.
     x = np.ones((1, 4), np.float32)
@@ -90,3 +99,39 @@ def test_it_needs_no_coremltools() -> None:
     done = subprocess.run([str(toolchain("convert").python), "-c", script, str(HERE / "convert")], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+DAMAGED = 3000 if os.environ.get("EDGEKIT_SOAK") else 120
+
+
+def test_damaged_packages_are_refused_or_evaluated_and_nothing_else(tmp_path: Path) -> None:
+    x = np.ones((1, 4, 6, 6), np.float32)
+    w, v = (np.random.default_rng(0).standard_normal(shape).astype(np.float32) for shape in ((8, 4, 3, 3), (72, 5)))
+    nodes = [
+        make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        make_node("Relu", ["a"], ["b"]),
+        make_node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
+        make_node("Flatten", ["c"], ["d"]),
+        make_node("MatMul", ["d", "v"], ["y"]),
+    ]
+    package, _ = write(graph(nodes, {"x": x}, {"y": (TensorProto.FLOAT, [1, 5])}, {"w": w, "v": v}), tmp_path, "fp16")
+
+    argv = [str(toolchain("convert").python), str(Path(__file__).parent / "lab/mil_hostile.py"), str(HERE / "convert"), str(package), str(tmp_path)]
+    done = subprocess.run([*argv, str(DAMAGED)], capture_output=True, text=True, timeout=600, check=False)
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert told["other"] == []
+    assert told["refused"] > DAMAGED / 4
+    words = {
+        "cycle": "which no operation before it gives",
+        "unknown_op": "no rule for MIL operation 'relv'",
+        "wrong_offset": "weight.bin holds no value",
+        "far_offset": "weight.bin holds no value at 1152921504606846976",
+        "huge_value": "cannot have the shape",
+        "huge_result": "more than the evaluator takes",
+        "huge_pad": "it asks for an array of shape",
+        "elsewhere": "weights file 'passwd' is missing",
+    }
+    assert set(told["crafted"]) == set(words)
+    assert {name: said for name, said in told["crafted"].items() if not said.startswith("refused: ") or words[name] not in said} == {}

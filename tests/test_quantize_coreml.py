@@ -70,8 +70,8 @@ def test_weights_are_smaller_right_and_say_what_they_need(network: Network, reci
     assert found["delegate"] == "evaluated"
 
 
-def test_weights_of_a_depthwise_convolution_are_int8_where_others_are_int4(network: Network) -> None:
-    assert network.quantized("w4").result["notes"][0].startswith("1 weights are int8: of depthwise convolutions")
+def test_small_and_depthwise_weights_are_int8_where_others_are_int4(network: Network) -> None:
+    assert network.quantized("w4").result["notes"][0].startswith("small weights are int8: 1 with")
 
 
 def test_w8a8_has_integers_before_each_layer_and_loses_little_more_than_w8(network: Network, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ import mil_cases_more
 import mil_cases_shape
 import numpy as np
 from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Function, Program, types
+from coremltools.converters.mil.mil import Function, Program, get_new_symbol, types
 
 sys.path.append(sys.argv[1])
-from mil.evaluate import OPS, UnknownOp
+from mil.evaluate import OPS, EvaluationError, UnknownOp
 from mil.evaluate import Program as Evaluated
 
 TYPES = {"float32": types.fp32, "int32": types.int32, "bool": types.bool}
@@ -115,6 +115,36 @@ def states(path: Path) -> dict[str, float]:
     return {"first": distance(first, 2 * x), "second": distance(second, 4 * x), "without": distance(program.run({"x": x})["y"], 2 * x)}
 
 
+def flexible(path: Path, enumerated: bool) -> dict[str, Any]:
+    """A program whose batch is open, with a range or two shapes described: what it gives at which batch, or why it refuses."""
+    with Function({"x": mb.placeholder(shape=(get_new_symbol(), 3), dtype=types.fp32)}, opset_version=ct.target.iOS17) as function:
+        x = function.inputs["x"]
+        total = mb.reduce_sum(x=x, axes=[1], keep_dims=True)
+        function.set_outputs([mb.concat(values=[x, total], axis=1, name="y")])
+    save(function, path, ct.target.iOS17)
+    file = path / "Data/com.apple.CoreML/model.mlmodel"
+    spec = ct.utils.load_spec(str(path))
+    array = spec.description.input[0].type.multiArrayType
+    array.ClearField("shapeRange")
+    array.shape[:] = [2, 3]
+    if enumerated:
+        for batch in (2, 5):
+            array.enumeratedShapes.shapes.add(shape=[batch, 3])
+    else:
+        array.shapeRange.sizeRanges.add(lowerBound=2, upperBound=4)
+        array.shapeRange.sizeRanges.add(lowerBound=3, upperBound=3)
+    file.write_bytes(spec.SerializeToString())
+    program = Evaluated(path)
+    told: dict[str, Any] = {"shape": [list(f.shape) for f in (*program.inputs, *program.outputs)]}
+    for batch in (1, 2, 3, 5):
+        x = np.arange(3.0 * batch, dtype=np.float32).reshape(batch, 3)
+        try:
+            told[str(batch)] = distance(program.run({"x": x})["y"], np.concatenate([x, x.sum(1, keepdims=True)], 1))
+        except EvaluationError as exc:
+            told[str(batch)] = str(exc)
+    return told
+
+
 def main(scratch: Path) -> None:
     errors: dict[str, dict[str, float]] = {}
     met: set[str] = set()
@@ -128,7 +158,8 @@ def main(scratch: Path) -> None:
         errors[family.__name__] = {case.name: distance(results[f"o{n}"], case.expected) for n, case in enumerate(cases)}
     errors["state"] = states(scratch / "state.mlpackage")
     met |= {"read_state", "write_state", "coreml_update_state"}
-    json.dump({"errors": errors, "uncovered": sorted(set(OPS) - met), "unknown": unknown(scratch / "unknown.mlpackage")}, sys.stdout)
+    open_ = {kind: flexible(scratch / f"{kind}.mlpackage", kind == "enumerated") for kind in ("range", "enumerated")}
+    json.dump({"errors": errors, "uncovered": sorted(set(OPS) - met), "unknown": unknown(scratch / "unknown.mlpackage"), "flexible": open_}, sys.stdout)
 
 
 main(Path(sys.argv[2]))

@@ -63,7 +63,9 @@ def targets(runner: CoreMl, left: Collection[int] = ()) -> list[str]:
     program = runner.program
     found = dict.fromkeys(name for index, names in quantizable(runner).items() if index not in left for name in names)
     returned = {feature.name for feature in program.outputs}
-    return [name for name in found if name not in returned and program.results[name].dtype in (np.float16, np.float32)]
+    # What a float16 program computes in float32 is what float16 was too coarse for, and int8 more so.
+    dtype = np.float16 if any(one.dtype == np.float16 for one in program.results.values()) else np.float32
+    return [name for name in found if name not in returned and program.results[name].dtype == dtype]
 
 
 def quantizable(runner: CoreMl) -> dict[int, list[str]]:

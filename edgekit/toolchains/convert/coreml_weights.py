@@ -25,13 +25,16 @@ SMALLEST = 512
 MATRIX_READERS = {"conv", "conv_transpose", "linear", "matmul", "gather", "lstm", "gru", "rnn"}
 """Whose constants become int4: a mask or an offset that is added has values that 4 bits would lose."""
 
+SMALL = 2048
+"""Weights of at most so many elements become int8 where the others become int4: a kilobyte, in the layers that see least values."""
+
 FEWEST = 16
 """Weights for each output channel below which they become int8: so few cost little, and what 4 bits lose on them does not average out."""
 
 IOS18 = 9
 """The specification version of iOS 18."""
 
-SHARES = np.linspace(0.5, 1.0, 16)
+SHARES = np.linspace(1.0, 0.5, 11)
 """Of the range that a channel's weights need: where its 16 steps may end. Clipping few large weights leaves finer steps for all others."""
 
 
@@ -47,7 +50,7 @@ def int4(model: Any, spared: Collection[str], block: int | None, clipped: bool) 
     made = _apply_graph_pass(model, quantize, spec_version=IOS18)
     notes = []
     if quantize.eight:
-        notes.append(f"{quantize.eight} weights are int8: of depthwise convolutions, with fewer than {FEWEST} for each channel")
+        notes.append(f"small weights are int8: {quantize.eight} with at most {SMALL} elements, or fewer than {FEWEST} for each channel (depthwise)")
     if quantize.without_blocks:
         notes.append(f"{quantize.without_blocks} weights have one scale for each output channel: their inputs do not divide into blocks of {block}")
     return made, notes
@@ -77,7 +80,7 @@ class FourBits(AbstractGraphPass):  # type: ignore[misc]
         if outer is None:
             return
         blocks = None
-        if weight.size // weight.shape[outer] < FEWEST:
+        if stays_eight(weight, outer):
             self.eight += 1
         elif self.block is not None and inner is not None and weight.shape[inner] % self.block == 0:
             blocks = (inner, self.block)
@@ -89,12 +92,17 @@ class FourBits(AbstractGraphPass):  # type: ignore[misc]
 
     def numbers(self, weight: Array, outer: int, blocks: tuple[int, int] | None) -> dict[str, Array]:
         """Parameters of constexpr_blockwise_shift_scale."""
-        if weight.size // weight.shape[outer] < FEWEST:
+        if stays_eight(weight, outer):
             data, scale = eight_bits(weight, outer)
             return {"data": data, "scale": scale}
         data, scale, zero_point = four_bits(weight, outer, blocks, self.clipped)
         four = types.nptype_from_builtin(types.int4)
         return {"data": data.astype(four), "scale": scale, "offset": zero_point.astype(four)}
+
+
+def stays_eight(weight: Array, axis: int) -> bool:
+    """Whether a weight is so small that 4 bits would cost more than they save."""
+    return weight.size <= SMALL or weight.size // weight.shape[axis] < FEWEST
 
 
 def eight_bits(weight: Array, axis: int) -> tuple[Array, Array]:
@@ -108,8 +116,8 @@ def eight_bits(weight: Array, axis: int) -> tuple[Array, Array]:
 def four_bits(weight: Array, axis: int, blocks: tuple[int, int] | None, clipped: bool = True) -> tuple[Array, Array, Array]:
     """Integers -8..7 (int8), scales of the weight's dtype and zero points -8..7 (int8): weight = scale · (integer - zero point).
 
-    For each slice every zero point is tried, with the scale that covers its weights, and `clipped` shares of that; the one with the
-    least square error is taken (Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1).
+    For each slice the zero points about the middle of its range are tried, with the scale that covers its weights, and, `clipped`, shares
+    of that; the one with the least square error is taken (Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1).
 
     Args:
         weight: float16 or float32.
@@ -125,7 +133,9 @@ def four_bits(weight: Array, axis: int, blocks: tuple[int, int] | None, clipped:
     within = tuple(range(1, split.ndim, 2))
     low, high = np.minimum(split.min(axis=within, keepdims=True), 0), np.maximum(split.max(axis=within, keepdims=True), 0)
     least, scale, zero_point = np.full(low.shape, np.inf), np.ones_like(low), np.zeros_like(low)
-    for zero in range(-7, 7):
+    middle = np.round(-8 + 15 * -low / np.maximum(high - low, np.finfo(np.float32).tiny))  # where 0 lies in the range
+    for step in (0, -1, 1):
+        zero = np.clip(middle + step, -7, 6)
         for share in SHARES if clipped else (1.0,):
             needed = np.maximum(high / (7 - zero), -low / (zero + 8)) * np.float32(share)
             tried = np.maximum(needed, np.finfo(weight.dtype).tiny).astype(weight.dtype).astype(np.float32)
