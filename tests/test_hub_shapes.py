@@ -74,3 +74,39 @@ def test_inference_does_not_copy_the_weights() -> None:
     thin = skeleton(model)
     assert thin.ByteSize() < LARGE_BYTES
     assert [value.name for value in thin.graph.input] == ["x", "w"]
+
+
+def test_a_computed_tensor_says_its_own_shape_whatever_was_noted_before() -> None:
+    nodes = [onnx.helper.make_node("GatherElements", ["x", "i"], ["y"], axis=0)]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 3])],
+        [onnx.helper.make_empty_tensor_value_info("y")],
+        [onnx.numpy_helper.from_array(np.zeros((2, 3), np.int64), "i")],
+        value_info=[onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, ["before", 3])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+
+    infer(model)
+
+    assert static_shapes(model.graph)["y"] == [2, 3]
+
+
+def test_group_normalization_keeps_its_inputs_shape() -> None:
+    nodes = [
+        onnx.helper.make_node("GroupNormalization", ["x", "w", "w"], ["y"], num_groups=2),
+        onnx.helper.make_node("GroupNormalization", ["y", "w", "w"], ["z"], num_groups=2),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4, 3])],
+        [onnx.helper.make_empty_tensor_value_info("z")],
+        [onnx.numpy_helper.from_array(np.ones(4, np.float32), "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)])
+
+    infer(model)
+
+    assert static_shapes(model.graph)["z"] == [1, 4, 3]

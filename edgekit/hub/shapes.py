@@ -33,7 +33,8 @@ def skeleton(model: ModelProto) -> ModelProto:
     graph.node.extend(model.graph.node)
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
+    stored = {tensor.name for tensor in model.graph.initializer}  # what was noted of a tensor before it was computed says less than the tensor
+    graph.value_info.extend(value for value in model.graph.value_info if value.name not in stored)
     graph.sparse_initializer.extend(model.graph.sparse_initializer)
     declared = {value.name for value in graph.input}
     for tensor in model.graph.initializer:
@@ -52,6 +53,8 @@ def infer(model: ModelProto) -> None:
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(skeleton(model), check_type=True, strict_mode=True, data_prop=True)
+        while keep_shapes(inferred):
+            inferred = onnx.shape_inference.infer_shapes(inferred, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as exc:
         words = " ".join(str(exc).split())[:300]
         raise Refusal(f"the shapes of the model do not fit together ({words}): check --shape, or export the model again") from exc
@@ -60,6 +63,24 @@ def infer(model: ModelProto) -> None:
     outputs = list(inferred.graph.output)
     del model.graph.output[:]
     model.graph.output.extend(outputs)
+
+
+def keep_shapes(model: ModelProto) -> bool:
+    """Note that a GroupNormalization gives its input's shape, which ONNX's own inference does not know. Whether any was new."""
+    graph = model.graph
+    nodes = [node for node in graph.node if node.op_type == "GroupNormalization" and node.domain == ""]
+    values = {value.name: value for value in [*graph.input, *graph.output, *graph.value_info]} if nodes else {}
+    changed = False
+    for node in nodes:
+        before, after = values.get(node.input[0]), values.get(node.output[0])
+        if before is None or not before.type.tensor_type.HasField("shape") or (after is not None and after.type.tensor_type.HasField("shape")):
+            continue
+        if after is None:
+            after = graph.value_info.add(name=node.output[0])
+        after.type.CopyFrom(before.type)
+        values[after.name] = after
+        changed = True
+    return changed
 
 
 def fix_inputs(model: ModelProto, shapes: Mapping[str, Wanted]) -> list[str]:

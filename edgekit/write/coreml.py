@@ -1,8 +1,11 @@
-"""Core ML packages: written by onnx2coreml, compressed by coremltools, verified by evaluating their MIL program."""
+"""Core ML packages: written in MIL with coremltools, compressed by coremltools, verified by evaluating their MIL program."""
 
 from __future__ import annotations
 
 from edgekit.write.format import Format, Steps
+
+NARROWED = dict.fromkeys(("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"), "int32") | {"bool": "float32", "float64": "float32"}
+"""What Core ML has at a boundary for a dtype that it lacks (FeatureTypes.proto, ArrayDataType); the writer notes it."""
 
 FORMAT = Format(
     name="coreml",
@@ -24,10 +27,10 @@ FORMAT = Format(
         "w8d": "Core ML has no activations quantized at run time: use w8",
         "w8a16": "Core ML has no 16-bit integer activations: use w8, whose activations are float16",
     },
-    write_tools=("onnx2coreml", "coremltools"),
+    write_tools=("coremltools", "onnx"),
     quantize_tools=("coremltools", "onnxruntime"),
     verify_tools=("coremltools", "onnxruntime"),
-    dtypes={"int64": "int32", "bool": "float32", "float64": "float32"},  # FeatureTypes.proto, ArrayDataType; the writer notes it
+    dtypes=NARROWED,
     flexible_verb="flex_coreml",
     flexible_needs_bounds=True,
 )

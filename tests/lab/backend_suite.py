@@ -37,6 +37,8 @@ import onnx
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DEADLINE_S = 60
+COREML = dict.fromkeys(("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"), "int32") | {"bool": "float32", "float64": "float32"}
+"""What a Core ML package has at its boundary for dtypes that Core ML lacks."""
 SUFFIX = {"tflite": "tflite", "coreml": "mlpackage", "onnx": "onnx"}
 
 
@@ -117,7 +119,7 @@ def compare(case: Any, outputs: Sequence[Any], format_: str) -> str | None:
     """What is not as the suite expects it, or None: the rules of onnx.backend.test.runner."""
     if len(outputs) != len(case.outputs):
         return f"{len(outputs)} outputs for {len(case.outputs)}"
-    narrowed = {"int64": "int32", "bool": "float32", "float64": "float32"} if format_ == "coreml" else {}
+    narrowed = COREML if format_ == "coreml" else {}
     for index, (found, expected) in enumerate(zip(outputs, case.outputs, strict=True)):
         if found.shape != expected.shape:
             return f"output {index} has the shape {list(found.shape)} for {list(expected.shape)}"

@@ -11,7 +11,7 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb
 from onnx import TensorProto
 
-from edgekit.toolchains.convert.coreml.node import NARROW, Lowering, Node, Var, cast, is_bool, like, reshaped, wrap
+from edgekit.toolchains.convert.coreml.node import NARROW, Lowering, Node, Var, cast, is_bool, like, reshaped, select, wrap
 
 
 def compare(operation: Callable[..., Var]) -> Lowering:
@@ -86,15 +86,19 @@ def bitwise_not(node: Node) -> Var:
 
 
 def bit_shift(node: Node) -> Var:
-    """By a stored number of places, as a product or quotient with a power of two."""
-    x, elem_type = node.input(0), node.made_dtype()
-    places = node.needed(1, "number of places").astype(np.int64)
-    if (places < 0).any() or (places > 30).any():
-        node.refuse("it shifts by less than 0 or more than 30 places, which int32 does not hold; shift by fewer")
-    factor = (1 << np.minimum(places, 30)).astype(np.int32)
+    """As a product or quotient with a power of two; the places are brought into 0 to 32; a negative number shifts everything out too."""
+    x, y, elem_type = node.input(0), node.input(1), node.made_dtype()
+    places = mb.minimum(x=select(mb.less(x=y, y=np.int32(0)), a=np.int32(32), b=y), y=np.int32(32))
     if node.attribute("direction") == "RIGHT":
-        return mb.floor_div(x=x, y=factor)
-    return wrap(mb.mul(x=x, y=factor), elem_type)
+        first = mb.floor_div(x=x, y=power(mb.minimum(x=places, y=np.int32(30))))
+        return mb.floor_div(x=first, y=power(mb.maximum(x=mb.sub(x=places, y=np.int32(30)), y=np.int32(0))))
+    first = mb.mul(x=x, y=power(mb.minimum(x=places, y=np.int32(16))))
+    return wrap(mb.mul(x=first, y=power(mb.maximum(x=mb.sub(x=places, y=np.int32(16)), y=np.int32(0)))), elem_type)
+
+
+def power(places: Var) -> Var:
+    """2 to the power of 0 to 30."""
+    return mb.gather(x=np.array([1 << k for k in range(31)], np.int32), indices=places, axis=0)
 
 
 def both(a: Var, b: Var) -> Var:

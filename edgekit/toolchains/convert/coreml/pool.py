@@ -12,7 +12,7 @@ import numpy as np
 from coremltools.converters.mil import Builder as mb
 
 from edgekit.toolchains.convert.coreml.convolution import padding, pads_of, spatial
-from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, is_float, like
+from edgekit.toolchains.convert.coreml.node import NARROW, Array, Lowering, Node, Var, cast, is_float, like, mil_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,11 @@ def pads(w: Windows) -> list[int]:
 def max_pool(node: Node) -> Var | list[Var]:
     x, w = node.input(0), windows(node)
     if not is_float(x):
-        node.refuse("it pools integers, and Core ML pools floats; cast to float32 before it")
-    if node.wanted(1):
-        return [pooled_max(x, w), indices(node, x, w)]
-    return pooled_max(x, w)
+        if node.dtype(0) not in NARROW:
+            node.refuse("it pools integers that float32 does not hold, and Core ML pools floats; cast to float32 before it")
+        x = cast(x, "fp32")
+    y = cast(pooled_max(x, w), mil_dtype(node.made_dtype()))
+    return [y, indices(node, x, w)] if node.wanted(1) else y
 
 
 def pooled_max(x: Var, w: Windows) -> Var:

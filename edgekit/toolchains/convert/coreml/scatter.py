@@ -7,7 +7,7 @@ from coremltools.converters.mil import Builder as mb
 
 from edgekit.toolchains.convert.coreml.convolution import spatial
 from edgekit.toolchains.convert.coreml.gather import places
-from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, cast, is_bool, like, select
+from edgekit.toolchains.convert.coreml.node import Array, Lowering, Node, Var, cast, cast_like, is_bool, like, select, transposed
 
 MODES = {"none": "update", "add": "add", "mul": "mul", "max": "max", "min": "min"}
 
@@ -91,10 +91,36 @@ def max_unpool(node: Node) -> Var:
     return mb.pad(x=y, pad=[0, 0, 0, 0, *more], mode="constant", constant_val=like(x, 0)) if any(more) else y
 
 
+def tensor_scatter(node: Node) -> Var:
+    """A cache [b, …, n, …] with an update written from each sequence's own place on; `circular` goes on at the start."""
+    cache, update = node.input(0), node.input(1)
+    shape, rank = node.shape(0), len(node.shape(0))
+    axis, n, m = node.attribute("axis", -2) % rank, node.shape(0)[node.attribute("axis", -2)], node.shape(1)[node.attribute("axis", -2)]
+    starts = cast(node.input(2), "int32") if node.given(2) else np.zeros(shape[0], np.int32)
+    steps = np.arange(m, dtype=np.int32).reshape([-1 if i == axis else 1 for i in range(rank)])
+    at = mb.add(x=mb.reshape(x=starts, shape=[-1] + [1] * (rank - 1)), y=steps)
+    at = mb.mod(x=at, y=np.int32(n)) if node.attribute("mode", "linear") == "circular" else at
+    # Where in the update each place of the cache is written from: one comparison for every pair of places, which ends in a matrix product.
+    places = np.arange(n, dtype=np.int32).reshape([-1 if i == axis else 1 for i in range(rank)])
+    if axis == 0:
+        node.refuse("it writes along the batch axis; put the sequence on another axis")
+    order = [0, axis, *(i for i in range(1, rank) if i != axis)]
+    back = [order.index(i) for i in range(rank)]
+    at = mb.reshape(x=at, shape=[shape[0], 1, m])
+    hit = mb.equal(x=at, y=places.reshape(1, n, 1))
+    rows = mb.reshape(x=transposed(update, order), shape=[shape[0], m, -1])
+    rest = [shape[i] for i in order[2:]]
+    written = transposed(mb.reshape(x=mb.matmul(x=cast_like(hit, rows), y=rows), shape=[shape[0], n, *rest]), back)
+    touched = mb.reduce_max(x=cast(hit, "int32"), axes=[2], keep_dims=False)
+    touched = cast(mb.reshape(x=touched, shape=[shape[0] if i == 0 else n if i == axis else 1 for i in range(rank)]), "bool")
+    return select(touched, a=written, b=cache)
+
+
 OPS: dict[str, Lowering] = {
     "Col2Im": col2im,
     "MaxUnpool": max_unpool,
     "Scatter": scatter_elements,
     "ScatterElements": scatter_elements,
     "ScatterND": scatter_nd,
+    "TensorScatter": tensor_scatter,
 }

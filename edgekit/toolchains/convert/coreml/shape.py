@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 from onnx import helper, numpy_helper
@@ -28,6 +30,8 @@ def to_made_shape(node: Node) -> Var:
     x, shape = node.input(0), node.made_shape()
     if len(shape) > 5:
         node.refuse(f"it gives {len(shape)} axes, and Core ML has at most 5; keep fewer axes")
+    if not len(x.shape):
+        x = mb.expand_dims(x=x, axes=[0])
     if not shape:
         return mb.squeeze(x=x, axes=list(range(len(x.shape)))) if len(x.shape) else mb.identity(x=x)
     return mb.reshape(x=x, shape=np.array(shape, np.int32))
@@ -84,6 +88,9 @@ def pad(node: Node) -> Var:
     begins, ends = [max(b, 0) for b in begins], [max(e, 0) for e in ends]
     if mode == "constant":
         return filled(node, x, begins, ends)
+    own = reflected(x, mode, begins, ends)
+    if own is not None:
+        return own
     for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         if begin or end:
             n = int(x.shape[axis])
@@ -91,6 +98,15 @@ def pad(node: Node) -> Var:
             at = np.pad(np.arange(n), (begin, end), modes[mode]).astype(np.int32)  # type: ignore[call-overload]
             x = as_numbers(lambda x, at=at, axis=axis: mb.gather(x=x, indices=at, axis=axis))(x)  # type: ignore[misc]
     return x
+
+
+def reflected(x: Var, mode: str, begins: list[int], ends: list[int]) -> Var | None:
+    """MIL's own reflection and repetition, which it has for the last two axes of floats and less than their size; else None."""
+    rank, own = len(x.shape), {"reflect": "reflect", "edge": "replicate"}.get(mode)
+    short = all(max(b, e) < int(n) for n, b, e in zip(x.shape, begins, ends, strict=True))
+    if own is None or not is_float(x) or rank < 2 or any([*begins[:-2], *ends[:-2]]) or not short:
+        return None
+    return mb.pad(x=x, pad=[begins[-2], ends[-2], begins[-1], ends[-1]], mode=own, constant_val=like(x, 0))
 
 
 def cropped(x: Var, begins: list[int], ends: list[int]) -> Var:
@@ -103,23 +119,29 @@ def cropped(x: Var, begins: list[int], ends: list[int]) -> Var:
 
 
 def filled(node: Node, x: Var, begins: list[int], ends: list[int]) -> Var:
-    fill = node.needed(2, "value").reshape(-1)[0] if node.given(2) else 0
     pairs = [n for pair in zip(begins, ends, strict=True) for n in pair]
     if not any(pairs):
         return mb.identity(x=x)
+    fill = node.value(2) if node.given(2) else np.zeros(1)
+    if fill is None:  # a value that is computed takes the places of the zeros
+        inside = np.pad(np.ones([int(n) for n in x.shape], bool), list(zip(begins, ends, strict=True)))
+        return select(inside, a=padded(x, begins, ends, 0), b=node.input(2))
+    return as_numbers(lambda x: padded(x, begins, ends, fill.reshape(-1)[0]))(x)
 
-    def padded(x: Var) -> Var:
-        if is_float(x):
-            return mb.pad(x=x, pad=pairs, mode="constant", constant_val=like(x, fill))
-        for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            parts = [x]
-            for n, place in ((begin, 0), (end, len(parts) + 1)):
-                if n:
-                    parts.insert(place, like(x, np.full([n if i == axis else int(d) for i, d in enumerate(x.shape)], fill)))
-            x = mb.concat(values=parts, axis=axis) if len(parts) > 1 else x
-        return x
 
-    return as_numbers(padded)(x)
+def padded(x: Var, begins: list[int], ends: list[int], fill: Any) -> Var:
+    """x between constant values; integers by concatenation, because MIL pads floats."""
+    if is_float(x):
+        pairs = [n for pair in zip(begins, ends, strict=True) for n in pair]
+        return mb.pad(x=x, pad=pairs, mode="constant", constant_val=like(x, fill))
+    for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+
+        def side(n: int, x: Var = x, axis: int = axis) -> list[Var]:
+            return [like(x, np.full([n if i == axis else int(d) for i, d in enumerate(x.shape)], fill))] if n else []
+
+        parts = [*side(begin), x, *side(end)]
+        x = mb.concat(values=parts, axis=axis) if len(parts) > 1 else x
+    return x
 
 
 def expand(node: Node) -> Var:
@@ -201,7 +223,7 @@ def space_to_depth(node: Node) -> Var:
     x, s = node.input(0), node.attribute("blocksize")
     if not is_float(x):
         node.refuse("it moves integers, and Core ML has it for floats; cast to float32 before it")
-    return mb.pixel_unshuffle(x=x, downscale_factor=s) if node.attribute("mode", "DCR") == "CRD" else mb.space_to_depth(x=x, block_size=s)
+    return mb.pixel_unshuffle(x=x, downscale_factor=np.uint32(s)) if node.attribute("mode", "DCR") == "CRD" else mb.space_to_depth(x=x, block_size=s)
 
 
 def center_crop_pad(node: Node) -> Var:

@@ -24,7 +24,7 @@ def dft(node: Node) -> Var:
     size = int(x.shape[axis])
     n = int(node.ints(1, "length")[0]) if node.given(1) else size
     if onesided and inverse:
-        node.refuse("it is the inverse of a one-sided spectrum, which is not written for Core ML; give it the whole spectrum")
+        return real_inverse(x, axis, int(node.ints(1, "length")[0]) if node.given(1) else 2 * (size - 1))
     order = [i for i in range(rank - 1) if i != axis] + [rank - 1, axis]
     turned = transposed(x, order)
     if size != n:
@@ -32,6 +32,19 @@ def dft(node: Node) -> Var:
     cosine, sine = basis(n, n, inverse)
     out = node.made_shape()[axis]
     made = complex_product(turned, cosine[:, :out], sine[:, :out])
+    return transposed(made, list(np.argsort(order)))
+
+
+def real_inverse(x: Var, axis: int, n: int) -> Var:
+    """n real points from the first half of their spectrum; every bin but the first and the middle one stands for its mirror too."""
+    rank, bins = len(x.shape), n // 2 + 1
+    order = [i for i in range(rank - 1) if i != axis] + [rank - 1, axis]
+    turned = transposed(x, order)
+    turned = turned if int(x.shape[axis]) == bins else cut_or_filled(turned, bins)
+    angle = 2 * np.pi * np.outer(np.arange(bins), np.arange(n)) / n
+    twice = np.array([1 if k == 0 or 2 * k == n else 2 for k in range(bins)])[:, None] / n
+    real, imaginary = mb.split(x=turned, num_splits=2, axis=rank - 2)
+    made = mb.sub(x=mb.matmul(x=real, y=like(x, np.cos(angle) * twice)), y=mb.matmul(x=imaginary, y=like(x, np.sin(angle) * twice)))
     return transposed(made, list(np.argsort(order)))
 
 
