@@ -24,6 +24,7 @@ from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of,
 from edgekit.toolchains.convert.tflite_file import read, share_buffers
 from edgekit.toolchains.convert.tflite_file import write as write_file
 from edgekit.toolchains.convert.tflite_same import fold_padding
+from edgekit.toolchains.convert.tighten import tighten
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,8 @@ def run(job: Job) -> dict[str, Any]:
         notes += unroll(graph)
         unpin(graph, pins)
         settle(graph, inputs, outputs)
+        fold_padding(graph)  # before a transpose can come between a PAD and its convolution
+        tighten(graph)
         fold_padding(graph)
     except BoundaryError as exc:
         job.refuse(f"cannot write TFLite: {exc}")
