@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import ConvertError, SetupError
+from edgekit.files import sha256_tree
 from edgekit.places import cache_dir
-from edgekit.toolchains.jobs import Job, run
+from edgekit.toolchains.jobs import Job, cached, digests, run
 
 VERB = Path(__file__).parent / "lab/verbs/misbehave.py"
 pytestmark = pytest.mark.toolchain
@@ -118,3 +119,16 @@ def test_missing_toolchain_names_the_one_command(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path))
     with pytest.raises(SetupError, match="toolchain 'convert' is not installed: run `edgekit toolchains install convert`"):
         misbehave("answer")
+
+
+def test_what_a_worker_gave_is_known_by_its_content_also_when_it_was_made_anew() -> None:
+    options = {"how": "answer", "n": time.time_ns()}
+    first = run(Job("convert", VERB, {}, options), lambda text, fraction: None)
+    before = digests(first.folder / "file.txt")
+    with cached(False):
+        again = run(Job("convert", VERB, {}, options), lambda text, fraction: None)
+    assert not again.cached
+    assert digests(again.folder / "file.txt") == before == (sha256_tree(first.folder / "file.txt"),)
+    (again.folder / "file.txt").write_text("other")
+    (again.folder.parent / "result.json").touch()  # as a worker's new result has a new one
+    assert digests(again.folder / "file.txt") != before

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -144,13 +144,28 @@ def is_cached(job: Job) -> bool:
     return (anew is None or job.place in anew) and (job.place / "result.json").exists()
 
 
+def digests(path: Path) -> tuple[str, ...]:
+    """SHA-256 of a file or folder, and of what lies beside it and belongs to it; of what a worker gave, which nobody changes, once."""
+    results = cache_dir() / "results"
+    made_by = results / path.relative_to(results).parts[0] / "result.json" if path.is_relative_to(results) else None
+    if made_by is None or not made_by.exists():
+        return tuple(map(sha256_tree, parts(path)))
+    told = made_by.stat()
+    return result_digests(path, told.st_ino, told.st_mtime_ns)
+
+
+@cache
+def result_digests(path: Path, _inode: int, _mtime_ns: int) -> tuple[str, ...]:
+    return tuple(map(sha256_tree, parts(path)))
+
+
 def cache_key(job: Job, home: Toolchain) -> str:
     """Hex digest over all that can change the result."""
     code = sorted([*job.script.parent.rglob("*.py"), *(PACKAGE / "hub").rglob("*.py")])
     whole = {
         "verb": f"{job.toolchain}/{job.title}",
         "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
-        "inputs": {name: [path.suffix, *map(sha256_tree, parts(path))] for name, path in sorted(job.inputs.items())},
+        "inputs": {name: [path.suffix, *digests(path)] for name, path in sorted(job.inputs.items())},
         "options": dict(job.options),
         "lock": home.lock_digest,
     }

@@ -16,7 +16,7 @@ from edgekit.records import Artifact, FlexibleAxis, Layout, Model, Quantization
 from edgekit.records_json import from_json
 from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
-from edgekit.toolchains.jobs import Job, Outcome, Progress, is_cached, run
+from edgekit.toolchains.jobs import Job, Outcome, Progress, digests, is_cached, run
 from edgekit.toolchains.workers import VERIFY, warm
 from edgekit.verbs.flexible import fixed, keep, verify_sizes
 from edgekit.verbs.lineage import write_lineage
@@ -222,10 +222,10 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
     path = file.path
     if len(parts(path)) > 1:
         raise ConvertError(f"the {task.recipe.name} file takes more than 2 GB, for which ONNX needs a second file beside it: use fp16, w8 or w4")
-    with beside(lambda: (sha256_tree(path), download_bytes(path))) as figures:
+    sha256, *_ = digests(path)
+    with beside(lambda: download_bytes(path)) as deflated:
         source, how = task.source, file.told.get("quantization")
         verdict = verify(path, task.format, task.recipe.name, source.model, source.samples, source.reference, progress, how)
-        sha256, deflated = figures.result()
     layout, transposes = file.told.get("layout"), file.told.get("transposes")
     artifact = Artifact(
         model_sha256=task.source.model.sha256,
@@ -234,7 +234,7 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
         path=path,
         sha256=sha256,
         size_bytes=size_bytes(path),
-        download_bytes=deflated,
+        download_bytes=deflated.result(),
         route=file.steps,
         tools=file.tools,
         parity=verdict.parity,
