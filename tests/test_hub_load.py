@@ -153,3 +153,20 @@ def test_a_deprecated_operator_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
     assert "no longer has" in str(refusal(path))
+
+
+def test_more_weights_than_a_file_holds_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    # given 2.4 GB of weights beside the model, in a file without content (sparse)
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(2_400_000_000)
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[600_000, 1000], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", "w.bin"), ("offset", "0"), ("length", "2400000000")):
+        weights.external_data.add(key=key, value=value)
+    indices = helper.make_tensor_value_info("i", TensorProto.INT64, [1, 3])
+    rows = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 1000])
+    graph = helper.make_graph([helper.make_node("Gather", ["w", "i"], ["y"])], "g", [indices], [rows], [weights])
+    path = tmp_path / "large.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+    with pytest.raises(Refusal, match=r"has 2\.4 GB of weights, and one file of TFLite or ONNX holds 2 GB"):
+        load(path)

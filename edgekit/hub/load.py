@@ -23,6 +23,9 @@ NOT_TENSORS = {
 }
 """Kinds of value that no mobile format has."""
 
+MOST_BYTES = 2_000_000_000
+"""What protobuf and flatbuffers, whose offsets are 32 bits with a sign, can hold with the graph around it."""
+
 OTHER_FILES: tuple[tuple[int, bytes, str], ...] = (
     (4, b"TFL3", "it is a TFLite file, which is a result of conversion: give the model that it was made from"),
     (0, b"PK\x03\x04", "it is a zip archive: a Keras model is named *.keras, a PyTorch program *.pt2"),
@@ -113,6 +116,11 @@ def load_external(path: Path, model: ModelProto) -> None:
         Refusal: a file is outside the model's folder, missing, or too short.
     """
     folder = path.parent.resolve()
+    outside = sum(ExternalDataInfo(tensor).length or 0 for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL)
+    if outside > MOST_BYTES:
+        raise Refusal(
+            f"{path.name} has {outside / 1e9:.1f} GB of weights, and one file of TFLite or ONNX holds 2 GB: give a smaller model, or export it in parts"
+        )
     for tensor in tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -195,6 +203,9 @@ def check_operators(model: ModelProto) -> None:
 
 def check_form(name: str, model: ModelProto) -> None:
     """Run ONNX's own checker, without the large tensors. Outputs may leave their shape to inference, as runtimes allow."""
+    names = [value.name for value in model.graph.output]
+    if len(set(names)) < len(names):
+        raise Refusal(f"{name} gives the output {next(one for one in names if names.count(one) > 1)!r} twice: export it with a name for each")
     thin = skeleton(model)
     for value in thin.graph.output:
         if value.type.HasField("tensor_type"):

@@ -230,6 +230,12 @@ def check_static(model: ModelProto) -> None:
         Refusal: names the first such node.
     """
     fixed = static_shapes(model.graph)
+    for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
+        for value in values:
+            if 0 in fixed.get(value.name, ()):
+                raise Refusal(
+                    f"{kind} {value.name!r} has the shape {written(fixed[value.name])}, which holds nothing: give it with --shape, or export it again"
+                )
     for node in model.graph.node:
         if node.op_type in ("Loop", "Scan"):
             message = f"node {title(node)!r} is a {node.op_type}, which no mobile format carries"

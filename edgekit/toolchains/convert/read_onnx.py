@@ -12,6 +12,7 @@ from onnx import ModelProto
 from edgekit.hub.graph import Refusal, constants, dims, output_names, spec
 from edgekit.hub.load import load
 from edgekit.hub.normalise import finish, prepare
+from edgekit.hub.quantized import dequantize_weights
 from edgekit.hub.save import save
 from edgekit.hub.shapes import flexible_axes
 
@@ -28,6 +29,7 @@ def run(job: Job) -> dict[str, Any]:
         job.progress("reading the model")
         loaded, shapes = load(job.inputs["model"]), job.options.get("shapes", {})
         declared = {value.name: dims(value) for value in loaded.graph.input if value.name not in constants(loaded.graph)}
+        stored = dequantize_weights(loaded)
         model, notes = prepare(loaded, shapes)
         job.progress("simplifying")
         hub = finish(simplify(model), model)
@@ -35,7 +37,7 @@ def run(job: Job) -> dict[str, Any]:
         job.refuse(str(refusal), kind=refusal.kind, op=refusal.op, node=refusal.node)
     save(hub, job.out / "hub.onnx")
     boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
-    return {**boundary, "notes": notes, "flexible": flexible_axes(declared, shapes)}
+    return {**boundary, "notes": stored + notes, "flexible": flexible_axes(declared, shapes)}
 
 
 def simplify(model: ModelProto) -> ModelProto:
