@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from tests.lab.networks import digits, mobilenet_pt2  # noqa: E402
+from tests.lab.networks import digits, mobilenet_keras, mobilenet_pt2  # noqa: E402
 
 EDGEKIT = Path(sys.executable).parent / "edgekit"
 
@@ -28,6 +28,7 @@ def main() -> None:
             ["convert_many.py"],
             ["push.py"],
             ["deploy_again.py", network, data],
+            ["quantize.py", mobilenet_keras(), "20"],
         ):
             subprocess.run([sys.executable, HERE / argv[0], *argv[1:]], check=True)
 

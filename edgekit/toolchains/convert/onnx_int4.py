@@ -31,13 +31,23 @@ def store_int4(model: onnx.ModelProto, block: int | None, clipped: bool, kept: s
         if block and all(fits_nbits(node, name, values, block) for node in readers(model.graph)[name]):
             multiply_nbits(model, name, values, block, clipped)
             continue
-        flat = np.moveaxis(values, axes[name], 0).reshape(values.shape[axes[name]], -1)
-        size = block_size(flat.shape[1], block)
-        stored, scale = quantized(flat.reshape(-1, size), clipped)
-        gather(model, name, values.shape, axes[name], stored, scale)
+        gather(model, name, values.shape, axes[name], *quantized(rows(values, axes[name], block), clipped))
     if any(TABLE in node.input for node in model.graph.node):
         pairs = np.stack([np.arange(256) & 15, np.arange(256) >> 4], axis=1).astype(np.float32) - 8
         model.graph.initializer.append(numpy_helper.from_array(pairs, TABLE))
+
+
+def rows(values: Array, axis: int, block: int | None) -> Array:
+    """Each row is what shares a scale; `axis` counts output channels."""
+    flat = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+    return np.asarray(flat.reshape(-1, block_size(flat.shape[1], block)))
+
+
+def as_stored(values: Array, axis: int, block: int | None, clipped: bool) -> Array:
+    """The weights that 4 bits leave."""
+    stored, scale = quantized(rows(values, axis, block), clipped)
+    moved = (stored * scale).reshape(np.moveaxis(values, axis, 0).shape)
+    return np.asarray(np.moveaxis(moved, 0, axis), np.float32)
 
 
 def block_size(length: int, block: int | None) -> int:

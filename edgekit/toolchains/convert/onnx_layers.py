@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgekit.hub.graph import array, attribute, constants
-from edgekit.hub.weights import Array, clip, rounded
+from edgekit.hub.weights import Array
 from edgekit.toolchains.convert.onnx_weights import LEAST_VALUES, channel_axis
 
 INPUT_AXES = {"Conv": 1, "Gemm": 1}
@@ -21,10 +21,11 @@ def input_axes(model: onnx.ModelProto) -> dict[str, int]:
     return {node.input[0]: INPUT_AXES[node.op_type] for node in model.graph.node if node.op_type in INPUT_AXES}
 
 
-def correct(model: onnx.ModelProto, means: Mapping[str, Array], bits: Callable[[int], int], clipped: bool) -> None:
+def correct(model: onnx.ModelProto, means: Mapping[str, Array], stored: Callable[[int, Array, int], Array]) -> None:
     """Add -ΔW · E[x] to each bias (Nagel et al. 2019, "Data-Free Quantization …", section 4.2), E[x] measured on calibration samples.
 
-    ΔW is what storing the weights of the node at a position in `bits` changes, per channel. Borders that are padded with zeros are not told apart.
+    ΔW is what storing changes: `stored` gives what is left of the weights of the node at a position, from its axis of output channels.
+    Borders that are padded with zeros are not told apart.
     """
     tensors = constants(model.graph)
     for position, node in enumerate(list(model.graph.node)):
@@ -33,9 +34,7 @@ def correct(model: onnx.ModelProto, means: Mapping[str, Array], bits: Callable[[
         if axis is None or weights is None or np.prod(weights.dims) < LEAST_VALUES or node.input[0] not in means:
             continue
         values = array(weights)
-        size = bits(position)
-        stored = rounded(clip(values, axis, size) if clipped and size < 8 else values, axis, size)
-        shift = response(node, stored - values, means[node.input[0]])
+        shift = response(node, stored(position, values, axis) - values, means[node.input[0]])
         given = len(node.input) > 2 and bool(node.input[2])
         old = array(tensors[node.input[2]]) if given and node.input[2] in tensors else None if given else np.zeros(1, np.float32)
         if shift is None or old is None or attribute(node, "beta", 1.0) != 1.0 or old.size not in (1, shift.size):

@@ -16,10 +16,11 @@ import numpy as np
 import onnx
 
 from edgekit.hub.ranges import limits
+from edgekit.hub.weights import rounded
 from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, methods, named, told
 from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
 from edgekit.toolchains.convert.integer_io import FloatBoundary
-from edgekit.toolchains.convert.onnx_int4 import store_int4
+from edgekit.toolchains.convert.onnx_int4 import as_stored, store_int4
 from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
 from edgekit.toolchains.convert.onnx_integer_io import told as told_ends
 from edgekit.toolchains.convert.onnx_layers import correct, input_axes
@@ -98,7 +99,7 @@ class Maker:
             methods=methods(self.wish.calibration, self.job.inputs["float"].stat().st_size, 8) if calibrated else [None],
             equalised="float_equalised" in self.job.inputs,
             clipped=four_bits,
-            corrected=(calibrated or self.recipe == "w4") and self.calibration.count > 0,
+            corrected=(calibrated or four_bits) and self.calibration.count > 0,
             sensitive=frozenset(sensitive),
             positions=[index for index, inputs in enumerate(names) if calibrated or weighted.intersection(inputs)],
         )
@@ -122,8 +123,7 @@ class Maker:
         model, ends = self.model(attempt), None
         kept = {name for index in attempt.left for name in model.graph.node[index].input}
         if attempt.corrected:
-            bits = 4 if self.recipe in BLOCKS else 8
-            correct(model, self.seen(attempt.equalised).means, lambda position: 8 if position in attempt.left else bits, attempt.clipped)
+            correct(model, self.seen(attempt.equalised).means, lambda *layer: self.stored(attempt, *layer))
         self.notes.clear()
         if self.recipe == "fp16":
             self.notes += store_half(model, kept)
@@ -143,6 +143,12 @@ class Maker:
         path = self.job.out.parent / "attempt.onnx"
         onnx.save(model, path)
         return path
+
+    def stored(self, attempt: Attempt, position: int, weights: Array, axis: int) -> Array:
+        """What storing the weights of one node leaves of them."""
+        if self.recipe in BLOCKS and position not in attempt.left:
+            return as_stored(weights, axis, BLOCKS[self.recipe], attempt.clipped)
+        return rounded(weights, axis, 8)
 
     def static(self, model: onnx.ModelProto, attempt: Attempt) -> tuple[onnx.ModelProto, Any]:
         assert attempt.ranges is not None
