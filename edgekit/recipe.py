@@ -15,6 +15,7 @@ SUPPORTED = ("fp32", "fp16", "w8", "w4", "w4b32", "w8d", "w8a8", "w8a16")
 """The recipes that this version makes: float; weights only; weights and run-time activations; weights and calibrated activations."""
 
 CALIBRATED = frozenset({"w8a8", "w8a16"})
+FOUR_BITS = frozenset({"w4", "w4b32"})
 
 FORMAT_STEPS = re.compile(r"fp32|fp16|w[48]d?|w8a8|w8a16|w4b\d+")
 """Steps that a format's writer and quantizer do on the file; all others change the hub."""
@@ -51,6 +52,11 @@ class Recipe:
     def changes_hub(self) -> bool:
         """Whether some step works on the hub, so that the source model itself is not what is written."""
         return not all(FORMAT_STEPS.fullmatch(step) for step in self.steps)
+
+    @property
+    def uses_calibration(self) -> bool:
+        """Whether samples make it better, or are needed: with 4-bit weights they correct biases and choose how to round."""
+        return self.needs_calibration or not FOUR_BITS.isdisjoint(self.steps)
 
 
 def parse(name: str) -> Recipe:

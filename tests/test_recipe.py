@@ -15,6 +15,7 @@ def test_what_this_version_makes_parses_to_its_one_step(name: str) -> None:
 
 def test_only_calibrated_recipes_need_calibration() -> None:
     assert [name for name in SUPPORTED if parse(name).needs_calibration] == ["w8a8", "w8a16"]
+    assert [name for name in SUPPORTED if parse(name).uses_calibration] == ["w4", "w4b32", "w8a8", "w8a16"]
     assert Recipe("tune+w8a16", ("tune", "w8a16")).needs_calibration
 
 

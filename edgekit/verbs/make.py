@@ -162,8 +162,9 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_f
     tools = dict(versions(route.toolchain, route.tools))
     if steps.quantize is not None:
         inputs = {"float": path}
-        if recipe.needs_calibration and task.source.samples.calibration is not None:
+        if recipe.uses_calibration and task.source.samples.calibration is not None:
             inputs["calibration"] = task.source.samples.calibration
+        if recipe.needs_calibration:
             more = equalised(task, route, floats, kept.axes, progress)
             inputs |= {} if more is None else {"float_equalised": more}
         options = {"recipe": steps.quantize, **wishes.for_quantizers(recipe.needs_calibration)}

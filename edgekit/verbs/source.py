@@ -55,7 +55,7 @@ def open_source(
         InputError: nothing asked for can be tried: each format refuses each recipe, or the data does not fit.
     """
     refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
-    calibrate = any(recipe.needs_calibration for recipe in recipes)
+    calibrate = any(recipe.needs_calibration or (recipe.uses_calibration and data is not None) for recipe in recipes)
     try:
         first = formats[0]
         model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb, outlives=True))
