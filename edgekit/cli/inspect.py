@@ -11,6 +11,8 @@ from edgekit.cli.options import MODEL, shape_option, shapes_from
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
 from edgekit.files import size_bytes
 from edgekit.model import open_model, recognise
+from edgekit.records import FlexibleAxis
+from edgekit.records_json import to_json
 from edgekit.units import bytes_text, count_text
 from edgekit.verbs.inspect import inspect
 
@@ -31,7 +33,8 @@ def command(model_path: Path, shapes: tuple[str, ...], install: bool, json_wante
     if json_wanted:
         sizes = {"size_bytes": on_disk, "hub_bytes": hub}
         head = {"model": {"path": str(model.path), "source": model.source, "sha256": model.sha256, "hub_sha256": model.hub_sha256}}
-        print_json("inspect", {**head, **sizes, **figures.model_dump(mode="json"), "notes": list(model.notes)})
+        flexible = [to_json(axis) for axis in model.flexible]
+        print_json("inspect", {**head, **sizes, **figures.model_dump(mode="json"), "flexible": flexible, "notes": list(model.notes)})
         return
     out.print(f"[bold]{model_path.name}[/bold]  {model.source}  {bytes_text(on_disk)}  sha256 {model.sha256[:12]}")
     tensors = [("input", spec) for spec in figures.inputs] + [("output", spec) for spec in figures.outputs]
@@ -41,5 +44,14 @@ def command(model_path: Path, shapes: tuple[str, ...], install: bool, json_wante
     out.print(f"{weights}   MACs {count_text(figures.macs)} a run")
     ops = sorted(figures.ops.items(), key=lambda item: (-item[1], item[0]))
     print_table([Column("operator"), Column("count", right=True)], [[name, str(count)] for name, count in ops])
+    for axis in model.flexible:
+        out.print(f"flexible   axis {axis.axis} of {axis.input} ({axis.symbol}): {sizes_text(axis)}, {axis.default} by default", soft_wrap=True)
     for note in model.notes:
         err.print(f"note: {note}")
+
+
+def sizes_text(axis: FlexibleAxis) -> str:
+    """The sizes that an axis may have, in words."""
+    if axis.listed:
+        return " or ".join(map(str, axis.listed))
+    return f"{axis.low} to {axis.high}" if axis.high is not None else f"{axis.low} and more"

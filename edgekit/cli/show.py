@@ -21,7 +21,6 @@ EXACT_DB = 200.0
 BAR = 12
 """Characters."""
 
-
 UNFINISHED = "still going, or cut off; if it was cut off, repeat the command, and it goes on with what is missing"
 
 
@@ -84,6 +83,8 @@ def form_json(artifact: Artifact | None) -> dict[str, Any]:
         "ops": artifact.ops if artifact else None,
         "transposes": None if transposes is None else {"in": transposes[0], "out": transposes[1]},
         "layout": None if layout is None else to_json(layout),
+        "flexible": [to_json(axis) for axis in artifact.flexible] if artifact else [],
+        "verified_sizes": list(artifact.verified_sizes) if artifact else [],
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ class Yardstick:
     """Tensor folder of the outputs."""
     note: str
     integers: Quantization | None = None
+    flexible: tuple[FlexibleAxis, ...] = ()
 
 
 def bench(
@@ -122,7 +124,8 @@ def bench(
             tools={package: toolchain(fmt.toolchain).version(package) or "" for package in fmt.verify_tools},
             parity=None,
             accuracy=None,
-            notes=(held.note,),
+            notes=(held.note, *([f"measured at its default size, {size_text(held.inputs)}"] if held.flexible else [])),
+            flexible=held.flexible,
         )
         subject = Subject(
             path=artifact.path,
@@ -173,7 +176,7 @@ def yardstick(file: Path, sha256: str, fmt: Format, data: Path | None, progress:
             note = f"compared with {expected.runtime} on {samples.origin}"
             how = found.artifact.quantization
             ends = None if how is None else from_json(Quantization, how)
-            return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends)
+            return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends, found.artifact.flexible)
     described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": file, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
     inputs, outputs = (tuple(tensor_spec(spec) for spec in specs) for specs in (described.inputs, described.outputs))
     samples = prepare_for(inputs, None, data, False, progress)
@@ -190,3 +193,8 @@ def lineage_of(file: Path, sha256: str) -> Lineage | None:
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
     return found if found.artifact.sha256 == sha256 else None
+
+
+def size_text(inputs: Sequence[TensorSpec]) -> str:
+    """`x=1x3x224x224`."""
+    return " ".join(f"{spec.name}={'x'.join(map(str, spec.shape))}" for spec in inputs)
