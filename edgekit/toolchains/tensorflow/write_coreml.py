@@ -42,7 +42,8 @@ def run(job: Job) -> dict[str, Any]:
             source="tensorflow",
             convert_to="mlprogram",
             inputs=[ct.TensorType(f"{INPUT}{position}", shape=one["shape"], dtype=NARROW[one["dtype"]]) for position, one in enumerate(inputs)],
-            outputs=[ct.TensorType(name) for name in given],
+            # Without a dtype, outputs of a float16 program are float16.
+            outputs=[ct.TensorType(name, dtype=NARROW.get(one["dtype"])) for name, one in zip(given, outputs, strict=True)],
             minimum_deployment_target=ct.target.iOS17,
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             skip_model_load=True,

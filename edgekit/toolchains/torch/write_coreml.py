@@ -40,7 +40,8 @@ def run(job: Job) -> dict[str, Any]:
     names = identifiers([*(one["name"] for one in inputs), *(one["name"] for one in outputs)])
     settings = {
         "convert_to": "mlprogram",
-        "outputs": [ct.TensorType(names[one["name"]]) for one in outputs],
+        # Without a dtype, outputs of a float16 program are float16.
+        "outputs": [ct.TensorType(names[one["name"]], dtype=NARROW.get(one["dtype"])) for one in outputs],
         "minimum_deployment_target": ct.target.iOS17,
         "compute_precision": ct.precision.FLOAT16 if job.options["precision"] == "fp16" else ct.precision.FLOAT32,
         "skip_model_load": True,
