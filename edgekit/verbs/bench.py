@@ -22,7 +22,7 @@ from edgekit.files import download_bytes, sha256_tree, size_bytes
 from edgekit.hub.bounds import BOUNDS
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
-from edgekit.records import Artifact, Quantization, Samples, TensorSpec, Variant
+from edgekit.records import Artifact, FlexibleAxis, Quantization, Samples, TensorSpec, Variant
 from edgekit.records_json import from_json
 from edgekit.samples import prepare_for, reference
 from edgekit.store import open_store
@@ -54,6 +54,7 @@ class Made(BaseModel):
     recipe: str
     sha256: str
     quantization: dict[str, Any] | None = None
+    flexible: tuple[FlexibleAxis, ...] = ()
 
 
 class Lineage(BaseModel):
@@ -176,7 +177,8 @@ def yardstick(file: Path, sha256: str, fmt: Format, data: Path | None, progress:
             note = f"compared with {expected.runtime} on {samples.origin}"
             how = found.artifact.quantization
             ends = None if how is None else from_json(Quantization, how)
-            return Yardstick(found.artifact.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends, found.artifact.flexible)
+            made = found.artifact
+            return Yardstick(made.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends, made.flexible)
     described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": file, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
     inputs, outputs = (tuple(tensor_spec(spec) for spec in specs) for specs in (described.inputs, described.outputs))
     samples = prepare_for(inputs, None, data, False, progress)
