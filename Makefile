@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast lint soak bench matrix clean
+.PHONY: demo test test-fast lint soak ops bench matrix clean
 
 $(BIN)/edgekit: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -28,12 +28,17 @@ lint: $(BIN)/edgekit
 # In full what `make test` samples: a thousand damaged models, ten thousand damaged answers for each parser, each fault over each way.
 soak: $(BIN)/edgekit
 	$(BIN)/edgekit toolchains install --all
-	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_mil.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py tests/test_families.py
+	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_mil.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py tests/test_families.py tests/test_ops.py
 
 # docs/matrix.md: every source to every format, family by family.
 matrix: $(BIN)/edgekit
 	$(BIN)/edgekit toolchains install --all
 	$(BIN)/python -m tests.lab.families.report
+
+# What becomes of each ONNX operator in each format: edgekit/write/operators/*.json and docs/operators.md.
+ops: $(BIN)/edgekit
+	$(BIN)/edgekit toolchains install convert
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.lab.operators
 
 bench: $(BIN)/edgekit
 	$(BIN)/python benchmarks/run.py

@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "inspect": "A model's inputs, outputs, operators, parameters and MACs.",
     "convert": "Write a model as TFLite, Core ML and ONNX, compressed and verified.",
+    "ops": "Look up which ONNX operators a format carries.",
     "diff": "Name the first operator whose output in one file departs from another's.",
     "bench": "Measure one file on a device.",
     "deploy": "Convert, verify, measure on a device, and choose what to ship.",

@@ -14,13 +14,15 @@ from onnx import ModelProto
 
 from edgekit.hub.axes import Wanted
 from edgekit.hub.fold import constants_to_initializers, fold, inline_decided_ifs
-from edgekit.hub.graph import DEFAULT_DOMAINS, constants, walk
+from edgekit.hub.functions import expand_uninferred
+from edgekit.hub.graph import DEFAULT_DOMAINS, attribute, constants, set_attribute, walk
 from edgekit.hub.loops import resolve_loops
 from edgekit.hub.opsets import to_one_opset
 from edgekit.hub.order import name_nodes, remove_dead, sort
 from edgekit.hub.reversal import reverse_layers
 from edgekit.hub.rewrite import rewrite
 from edgekit.hub.save import by_bytes
+from edgekit.hub.scan import unroll_scans
 from edgekit.hub.shapes import check_static, fix_inputs, infer, restore_types
 
 ROUNDS = 20
@@ -39,6 +41,9 @@ def prepare(model: ModelProto, shapes: Mapping[str, Wanted]) -> tuple[ModelProto
     notes += fix_inputs(model, shapes)
     strip_default_domain(model)
     sort(model.graph)
+    say_onesided(model)
+    while expand_uninferred(model):
+        constants_to_initializers(model)
     settle(model)
     converted, more = to_one_opset(model)
     if converted is not model:
@@ -60,6 +65,9 @@ def settle(model: ModelProto) -> None:
         constants_to_initializers(model)
         infer(model)
         changed = fold(model)
+        if unroll_scans(model) | expand_uninferred(model):
+            sort(model.graph)
+            changed = True
         if inline_decided_ifs(model) or (not changed and resolve_loops(model)):
             sort(model.graph)
             changed = True
@@ -93,6 +101,13 @@ def finish(model: ModelProto, boundary: ModelProto) -> ModelProto:
         del node.metadata_props[:]
     del model.metadata_props[:]
     return model
+
+
+def say_onesided(model: ModelProto) -> None:
+    """Write the default of STFT's `onesided` out: ONNX's shape inference takes it for 0, and its definition says 1."""
+    for node in model.graph.node:
+        if node.op_type == "STFT":
+            set_attribute(node, "onesided", attribute(node, "onesided", 1))
 
 
 def declare(model: ModelProto, boundary: ModelProto) -> None:

@@ -81,6 +81,10 @@ CONSTANT: dict[str, tuple[int, ...]] = {
 """Operator → the inputs that exporters write as constants."""
 
 
+ROUNDED = ("DFT",)
+"""Operators whose expected values are rounding noise where the truth is 0: one unit of float32 at the range of the output is allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One case: its model with constants stored, the inputs that are left, the outputs that the suite expects, its tolerance."""
@@ -108,7 +112,7 @@ def collect() -> tuple[list[Case], Counter[str]]:
             found.append((f"{kind}/{case.name}", model, data, case.rtol, case.atol))
     cases, left_out = [], Counter[str]()
     for name, model, data, rtol, atol in sorted(found, key=lambda one: one[0]):
-        reason = excluded(name, model)
+        reason = excluded(name, model) or unusable(data[0])
         if reason:
             left_out[reason] += 1
         else:
@@ -144,7 +148,7 @@ def excluded(name: str, model: onnx.ModelProto) -> str | None:
     kinds = [kind_of(value) for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]]
     kinds += [TensorProto.DataType.Name(tensor.data_type) for tensor in model.graph.initializer]
     strange = sorted(set(kinds) - set(DTYPES))
-    if any(kind.endswith("type") for kind in strange):
+    if any(kind.endswith("type") for kind in strange) or any(op.startswith(("Sequence", "Optional", "SplitToSequence")) for op in ops):
         return "sequence, optional and map types"
     if "STRING" in strange or ops & TEXT:
         return "text"
@@ -155,6 +159,18 @@ def excluded(name: str, model: onnx.ModelProto) -> str | None:
     if ops & RANDOM or (ops == {"Dropout"} and "random" in name):
         return "random numbers"
     return None
+
+
+def unusable(data: Any) -> str | None:
+    """Of some cases that once came out of PyTorch, the float64 inputs are memory that was never written."""
+    arrays = [values(array) for array in data[0]]
+    large = [array for array in arrays if array.dtype == np.float64 and np.any(np.abs(array[np.isfinite(array)]) > np.finfo(np.float32).max)]
+    return "inputs that were never written" if large else None
+
+
+def values(array: Any) -> Array:
+    """An input or output of a case; some are stored as TensorProto."""
+    return numpy_helper.to_array(array) if isinstance(array, TensorProto) else np.asarray(array)
 
 
 def kind_of(value: onnx.ValueInfoProto) -> str:
@@ -173,9 +189,9 @@ def prepared(name: str, source: onnx.ModelProto, inputs: Any, outputs: Any, rtol
     left = []
     for value, array in zip([v for v in graph.input if v.name not in held], inputs, strict=False):
         if value.name in constant - data:
-            graph.initializer.append(numpy_helper.from_array(np.asarray(array), value.name))
+            graph.initializer.append(numpy_helper.from_array(values(array), value.name))
         else:
-            left.append((value, np.asarray(array)))
+            left.append((value, values(array)))
     kept = [onnx.ValueInfoProto() for _ in left]
     for copy, (value, array) in zip(kept, left, strict=True):
         copy.CopyFrom(onnx.helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, array.shape))
@@ -183,4 +199,7 @@ def prepared(name: str, source: onnx.ModelProto, inputs: Any, outputs: Any, rtol
     graph.input.extend(kept)
     model.ir_version = max(model.ir_version, 4)
     op = graph.node[0].op_type if len(graph.node) == 1 else "several operators"
-    return Case(name, op, model, [array for _, array in left], [np.asarray(array) for array in outputs], rtol, atol)
+    expected = [values(array) for array in outputs]
+    if op in ROUNDED:
+        atol = max(atol, max(np.finfo(np.float32).eps * float(np.abs(array).max()) for array in expected))
+    return Case(name, op, model, [array for _, array in left], expected, rtol, atol)

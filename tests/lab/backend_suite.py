@@ -244,6 +244,7 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true", help="the writer alone")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--again", type=Path, help="an earlier --json: only what was not right there")
     parser.add_argument("--verbose", action="store_true", help="right cases too")
     given = parser.parse_args()
     be_a_worker()
@@ -253,6 +254,10 @@ def main() -> None:
     worker("read_onnx")
     worker("runners").load_runtime(given.to)
     worker(f"write_{given.to}")
+    if given.again:
+        told = json.loads(given.again.read_text())["verdicts"]
+        names = {one["case"] for one in told if one["verdict"] == "right"}
+        cases = [case for case in cases if case.name not in names]
     verdicts = []
     for verdict in run_all(chosen(cases, given.only), given.to, bare=given.bare, jobs=given.jobs):
         verdicts.append(verdict)

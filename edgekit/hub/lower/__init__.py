@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from edgekit.hub.functions import body_of
 from edgekit.hub.graph import Refusal, array, constants, opset, static_shapes, title
-from edgekit.hub.lower.functions import body_of
 from edgekit.hub.normalise import settle
 from edgekit.hub.opsets import to_one_opset
 from edgekit.hub.order import name_nodes, remove_dead, sort
@@ -28,6 +28,9 @@ from edgekit.hub.order import name_nodes, remove_dead, sort
 Array = np.ndarray[Any, Any]
 ROUNDS = 30
 """Rules build on each other a few levels deep; one that answers itself for ever is an error."""
+
+SMALL_BYTES = 1024
+"""Constants up to it (axes, shapes, scalars) are stored once, however often a rule asks for them."""
 
 
 class Lowering:
@@ -42,6 +45,7 @@ class Lowering:
         self.taken = taken
         self.nodes: list[NodeProto] = []
         self.prefix = ""
+        self.small: dict[Any, str] = {}
 
     def shape(self, name: str) -> list[int]:
         """The fixed shape of a tensor of the graph as it was before this round."""
@@ -73,10 +77,15 @@ class Lowering:
     def store(self, values: Any, dtype: Any = None, hint: str = "constant") -> str:
         """Store a tensor; `dtype` is a numpy dtype (default: the values' own). Returns its name."""
         values = np.array(values, dtype)
+        key = (values.dtype.str, values.shape, values.tobytes()) if values.nbytes <= SMALL_BYTES else None
+        if key in self.small:
+            return self.small[key]
         tensor = numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), self.fresh(hint))
         self.model.graph.initializer.append(tensor)
         self.stored[tensor.name] = tensor
         self.shapes[tensor.name], self.dtypes[tensor.name] = list(values.shape), tensor.data_type
+        if key is not None:
+            self.small[key] = tensor.name
         return tensor.name
 
     def ints(self, *values: int) -> str:

@@ -17,6 +17,11 @@ from onnx import helper, numpy_helper
 PIN = "edgekit/pin/"
 TFLITE_DTYPES = {
     "FLOAT": "FLOAT32",
+    "FLOAT16": "FLOAT16",
+    "DOUBLE": "FLOAT64",
+    "UINT64": "UINT64",
+    "UINT32": "UINT32",
+    "UINT16": "UINT16",
     "INT64": "INT64",
     "INT32": "INT32",
     "INT16": "INT16",
@@ -72,7 +77,7 @@ def pin(hub: onnx.ModelProto) -> dict[str, Value]:
     pins: dict[str, Value] = {}
     for info in hub.graph.output:
         value = value_of(info)
-        if value.name in inputs or not (len(value.shape) >= 3 or value.name in aliases):
+        if value.name in inputs or not (len(value.shape) >= 3 or not value.shape or value.name in aliases):
             continue
         name = f"{PIN}{len(pins)}"
         count = int(np.prod(value.shape))

@@ -14,15 +14,19 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated
 from onnx2tf.tflite_builder.core.validation import run_model_ir_validation_pipeline
-from onnx2tf.tflite_builder.ir import clone_model_ir_with_float32
 from onnx2tf.tflite_builder.lower_from_onnx2tf import lower_onnx_to_ir
 from onnx2tf.tflite_builder.model_writer import write_model_file
 from onnx2tf.tflite_builder.preprocess import register_default_preprocess_rules, run_preprocess_pipeline
 
 from edgekit.hub.form import form
+from edgekit.hub.graph import Refusal
+from edgekit.hub.lower import lower
+from edgekit.hub.lower.dtypes import compute_in_float32
 from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
+from edgekit.toolchains.convert.tflite_direct import register
 from edgekit.toolchains.convert.tflite_file import read, share_buffers
 from edgekit.toolchains.convert.tflite_file import write as write_file
+from edgekit.toolchains.convert.tflite_lowerings import LOWERINGS
 from edgekit.toolchains.convert.tflite_same import fold_padding
 from edgekit.toolchains.convert.tighten import tighten
 
@@ -50,6 +54,8 @@ def run(job: Job) -> dict[str, Any]:
     notes: list[str] = []
     try:
         inputs, outputs = inputs_of(hub), outputs_of(hub)
+        notes += compute_in_float32(hub)
+        lower(hub, LOWERINGS)
         pins = pin(hub)
         graph = convert(hub)
         notes += unroll(graph)
@@ -58,6 +64,8 @@ def run(job: Job) -> dict[str, Any]:
         fold_padding(graph)  # before a transpose can come between a PAD and its convolution
         tighten(graph)
         fold_padding(graph)
+    except Refusal as refusal:
+        job.refuse(f"cannot write TFLite: {refusal}", op=refusal.op, node=refusal.node)
     except BoundaryError as exc:
         job.refuse(f"cannot write TFLite: {exc}")
     except REFUSALS as exc:
@@ -71,11 +79,10 @@ def run(job: Job) -> dict[str, Any]:
 
 def convert(hub: onnx.ModelProto) -> Any:
     """The hub as onnx2tf's ModelIR; inputs keep their shapes, custom operators are refused."""
+    register()
     register_default_preprocess_rules()
     hub, _ = run_preprocess_pipeline(onnx_graph=hub)
     graph = lower_onnx_to_ir(onnx_graph=hub, output_file_name="main", allow_custom_ops=False, transpose_inputs_to_nhwc=False)
-    if any(tensor.dtype == "FLOAT16" for tensor in graph.tensors.values()):
-        graph = clone_model_ir_with_float32(graph)
     run_model_ir_validation_pipeline(graph)
     return graph
 

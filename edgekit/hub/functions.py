@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
-from onnx import FunctionProto, NodeProto, TypeProto, helper
+from onnx import FunctionProto, ModelProto, NodeProto, TypeProto, helper
 
-from edgekit.hub.graph import subgraphs
+from edgekit.hub.graph import opset, subgraphs
 from edgekit.hub.names import rename
 
 
@@ -28,7 +29,7 @@ def body_of(node: NodeProto, types: Sequence[TypeProto], version: int, fresh: Ca
     outputs = dict(zip(function.output, node.output, strict=False))
     attributes = {name: known.default_value for name, known in onnx.defs.get_schema(node.op_type, version, "").attributes.items()}
     given = {found.name: found for found in node.attribute}
-    nodes = []
+    nodes: list[NodeProto] = []
     for inner in function.node:
         twin = NodeProto()
         twin.CopyFrom(inner)
@@ -47,6 +48,40 @@ def body_of(node: NodeProto, types: Sequence[TypeProto], version: int, fresh: Ca
     passed = [(names[name], outputs[name]) for name in function.output if name in function.input and outputs.get(name)]
     nodes += [helper.make_node("Identity", [source], [target], name=fresh("Identity/node")) for source, target in passed]
     return nodes
+
+
+UNINFERRED = ("GroupNormalization", "MeanVarianceNormalization", "AffineGrid", "CastLike")
+"""Operators whose definition tells ONNX's own shape inference nothing, or misleads it."""
+
+
+def expand_uninferred(model: ModelProto) -> bool:
+    """Write operators out whose results ONNX's shape inference cannot tell. Whether anything changed."""
+    graph = model.graph
+    if not any(node.op_type in UNINFERRED for node in graph.node):
+        return False
+    kinds = {value.name: value.type for value in [*graph.input, *graph.value_info, *graph.output]}
+    kinds |= {tensor.name: helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims)) for tensor in graph.initializer}
+    taken = {name for node in graph.node for name in node.output} | set(kinds)
+
+    def fresh(hint: str) -> str:
+        name = next(one for one in (f"{hint}/{count}" for count in itertools.count()) if one not in taken)
+        taken.add(name)
+        return name
+
+    changed = False
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        ready = node.op_type in UNINFERRED and node.domain == "" and all(name in kinds for name in node.input if name)
+        body = body_of(node, [kinds.get(name, TypeProto()) for name in node.input], opset(model), fresh) if ready else None
+        changed |= body is not None
+        nodes += [node] if body is None else body
+    if changed:
+        copies = [NodeProto() for _ in nodes]
+        for copy, node in zip(copies, nodes, strict=True):
+            copy.CopyFrom(node)
+        del graph.node[:]
+        graph.node.extend(copies)
+    return changed
 
 
 def definition(node: NodeProto, types: Sequence[TypeProto], version: int) -> FunctionProto | None:
