@@ -23,11 +23,13 @@ def resolve_loops(model: ModelProto) -> bool:
     Needs inferred shapes and constants as initializers. A Loop that reads from another waits until that one is replaced, and shapes are inferred anew.
     """
     graph, changed = model.graph, False
-    shapes = static_shapes(graph)
+    shapes, outer = static_shapes(graph), set(makers(graph))
     for node in [node for node in graph.node if node.op_type == "Loop"]:
-        if any(name and name not in shapes for name in reads(node) if name in {value.name for value in graph.value_info} | made_by_loops(graph)):
+        if any(name in outer and name not in shapes for name in reads(node)):
             continue
-        graph.node.extend(hoist_invariants(node))
+        passed = hoist_invariants(node)
+        graph.node.extend(passed)
+        changed |= bool(passed)
         turns = count_turns(node, constants(graph), opset(model))
         if not turns:
             continue
@@ -43,11 +45,6 @@ def resolve_loops(model: ModelProto) -> bool:
         graph.initializer.extend(stored)
         changed = True
     return changed
-
-
-def made_by_loops(graph: GraphProto) -> set[str]:
-    """The results of the Loops."""
-    return {name for node in graph.node if node.op_type == "Loop" for name in node.output if name}
 
 
 def hoist_invariants(node: NodeProto) -> list[NodeProto]:
