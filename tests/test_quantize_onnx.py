@@ -163,3 +163,13 @@ def test_new_names_never_meet_a_boundary_name() -> None:
     made = model([node("Relu", ["x"], ["a"]), node("Relu", ["a"], ["0"])], [("x", FLOAT, [1])], [("0", FLOAT, [1])])
     rename(made)
     onnx.checker.check_model(made, full_check=True)
+
+
+@pytest.mark.toolchain
+def test_a_matrix_product_in_blocks_multiplies_4_bits(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "w", "b"], ["a"], transB=1), node("Relu", ["a"], ["r"]), node("MatMul", ["r", "v"], ["y"])]
+    made = model(nodes, [("x", FLOAT, [2, 64])], [("y", FLOAT, [2, 10])], [draw("w", 96, 64), draw("b", 96), draw("v", 96, 10, seed=1)])
+    outcome = quantized(written(tmp_path, made, "onnx"), "onnx", "w4b32")
+    graph = onnx.load(outcome.folder / "model.onnx").graph
+    assert [one.op_type for one in graph.node].count("MatMulNBits") == 2
+    assert verified(tmp_path, made, outcome.folder / "model.onnx", "onnx", "w4b32")["parity"]["sqnr_db"] > 15
