@@ -26,6 +26,7 @@ def main() -> None:
             ["agent_overhead.py", mobilenet, "20"],
             ["native_overhead.py", mobilenet],
             ["convert_many.py"],
+            ["native_route.py"],
             ["push.py"],
             ["deploy_again.py", network, data],
             ["quantize.py", mobilenet_keras(), "20"],

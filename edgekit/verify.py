@@ -70,11 +70,13 @@ def verify(
     reference: Reference,
     progress: Progress,
     quantization: Mapping[str, Any] | None = None,
+    layout: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """Run a file on this machine on all evaluation samples and compare with the source's own outputs.
 
     Args:
         quantization: scale, zero point and dtype of `inputs` and `outputs` that are integers in the file.
+        layout: the model's axes in the file's order, of `inputs` and `outputs`, where any is not the model's.
 
     Raises:
         ConvertError: the runtime could not load or run the file.
@@ -91,6 +93,8 @@ def verify(
     }
     if quantization is not None:
         options["quantization"] = dict(quantization)
+    if layout is not None and any(order != sorted(order) for side in ("inputs", "outputs") for order in layout[side]):
+        options["layout"] = {side: layout[side] for side in ("inputs", "outputs")}
     outcome = run(Job(fmt.toolchain, VERIFY, inputs, options), progress)
     found = VerifyResult.model_validate(outcome.result)
     parity = Parity(**found.parity.model_dump())

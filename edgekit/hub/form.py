@@ -8,12 +8,7 @@ from typing import Any
 from onnx import ModelProto, ValueInfoProto
 
 from edgekit.hub.graph import constants, walk
-
-IMAGE_OPERATORS = (
-    "Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "Resize", "DepthToSpace",
-    "SpaceToDepth", "InstanceNormalization", "BatchNormalization", "GroupNormalization", "LRN", "GridSample", "QLinearConv", "ConvInteger", "DeformConv",
-)  # fmt: skip
-"""Operators that tell channels from places, so that a file has to choose an order for them."""
+from edgekit.hub.kinds import IMAGE_OPERATORS
 
 
 def form(hub: ModelProto, inner: str, turned: Mapping[str, Sequence[int]] | None = None) -> Callable[[Sequence[str]], dict[str, Any]]:

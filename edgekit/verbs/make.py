@@ -226,8 +226,8 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
     sha256, *_ = digests(path)
     with beside(lambda: download_bytes(path)) as deflated:
         source, how = task.source, file.told.get("quantization")
-        verdict = verify(path, task.format, task.recipe.name, source.model, source.samples, source.reference, progress, how)
-    layout, transposes = file.told.get("layout"), file.told.get("transposes")
+        layout, transposes = file.told.get("layout"), file.told.get("transposes")
+        verdict = verify(path, task.format, task.recipe.name, source.model, source.samples, source.reference, progress, how, layout)
     artifact = Artifact(
         model_sha256=task.source.model.sha256,
         recipe=task.recipe.name,

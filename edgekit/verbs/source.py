@@ -88,6 +88,8 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
         return f"{recipe.name} is calibrated on samples: give some with --data"
     if wishes.layout not in fmt.layouts:
         return f"{fmt.title} files are written in the model's own order of axes: leave out --layout"
+    if recipe.needs_calibration and wishes.layout != "model":
+        return f"{recipe.name} is calibrated on samples in the model's own order of axes: leave out --layout"
     if recipe.needs_calibration and wishes.io not in fmt.ios:
         return f"{fmt.title} files take and give float, whatever is inside them: leave out --io"
     if not routes_of(source, recipe, fmt, wishes):

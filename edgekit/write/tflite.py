@@ -17,6 +17,7 @@ FORMAT = Format(
     quantize_tools=("litert-quantizer",),
     verify_tools=("ai-edge-litert",),
     ios=("float", "integer"),
+    layouts=("model", "nhwc"),
     most_bytes=2**31 - 1,  # flatbuffers have signed offsets of 32 bits
     flexible_verb="flex_tflite",
 )

@@ -24,9 +24,16 @@ def written(tmp_path: Path, made: onnx.ModelProto, format_: str) -> Path:
 
 
 def verified(
-    tmp_path: Path, made: onnx.ModelProto, artifact: Path, format_: str, recipe: str = "fp32", samples: Sequence[Array] | None = None, **more: Path
+    tmp_path: Path,
+    made: onnx.ModelProto,
+    artifact: Path,
+    format_: str,
+    recipe: str = "fp32",
+    samples: Sequence[Array] | None = None,
+    layout: dict[str, Any] | None = None,
+    **more: Path,
 ) -> dict[str, Any]:
-    """What `verify` finds on three samples, against ONNX's reference evaluator."""
+    """What `verify` finds on three samples, against ONNX's reference evaluator; `layout`: as the writer told it."""
     samples = samples or inputs_for(made, 3)
     inputs = {
         "artifact": artifact,
@@ -37,6 +44,7 @@ def verified(
     }
     options = {"format": format_, "recipe": recipe, "inputs": specs(made.graph.input), "outputs": specs(made.graph.output)}
     options["dtypes"] = dict(format_named(format_).dtypes)
+    options |= {} if layout is None else {"layout": {side: layout[side] for side in ("inputs", "outputs")}}
     return do("verify", inputs, options).result
 
 

@@ -9,15 +9,8 @@ import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
 
 from edgekit.hub.graph import array, attribute
+from edgekit.hub.kinds import ELEMENTWISE, UNARY
 
-UNARY = {
-    "Abs", "Cast", "Ceil", "Celu", "Clip", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Neg",
-    "Not", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
-}  # fmt: skip
-ELEMENTWISE = {
-    "Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum",
-    "Where", "Xor",
-}  # fmt: skip
 REDUCTIONS = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceSumSquare"}
 
 

@@ -29,7 +29,7 @@ def run(job: Job) -> dict[str, Any]:
     """`artifact`, `samples`, `reference`, `hub`, `labels`?, `runner`? with `format`, `recipe`, `inputs`, `outputs`, `bounds`?, `dtypes`? → `out/outputs/*.npy`.
 
     `runner` is a plug-in's file; `dtypes` says which dtypes of the model the format's boundary has others for, `quantization`? what integers at a
-    file's ends stand for.
+    file's ends stand for, `layout`? in what order of axes they are.
     Refuses a file that its runtime does not load or run, and one whose inputs or outputs cannot hold the samples.
     """
     options, inputs = job.options, job.inputs
@@ -43,6 +43,10 @@ def run(job: Job) -> dict[str, Any]:
             from edgekit.toolchains.convert.integer_io import FloatBoundary
 
             runner = FloatBoundary(runner, options["quantization"])
+        if options.get("layout"):
+            from edgekit.toolchains.convert.turned_io import ModelOrder
+
+            runner = ModelOrder(runner, options["layout"])
         if problem := misfit(runner, options["inputs"], options["outputs"]):
             job.refuse(f"{name} cannot be compared with its model: {problem}")
         run_all(job, runner, outputs)

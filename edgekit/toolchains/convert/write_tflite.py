@@ -20,6 +20,7 @@ from onnx2tf.tflite_builder.preprocess import register_default_preprocess_rules,
 
 from edgekit.hub.form import form
 from edgekit.hub.graph import Refusal
+from edgekit.hub.layout import images, turn
 from edgekit.hub.lower import lower
 from edgekit.hub.lower.dtypes import compute_in_float32
 from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
@@ -44,13 +45,15 @@ STATEFUL = ("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDI
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Write out/model.tflite.
+    """Write out/model.tflite; option `layout`? `nhwc`: images have their channels last.
 
     Refuses a model with an op that onnx2tf does not carry, naming the op and its node.
     """
     job.progress("writing TFLite")
     hub = onnx.load(job.inputs["hub"])
-    made_of = form(hub, "nhwc")
+    turned = images(hub) if job.options.get("layout") == "nhwc" else {}
+    made_of = form(hub, "nhwc", turned)
+    turn(hub, turned)
     notes: list[str] = []
     try:
         inputs, outputs = inputs_of(hub), outputs_of(hub)
