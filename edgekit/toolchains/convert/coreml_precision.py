@@ -3,6 +3,9 @@
 A logarithm that later layers read (a log-spectrogram) turns the relative errors of small values into large absolute ones, and
 those values are differences of large ones: so all that leads to such a logarithm stays float32, and what follows up to the
 next layer with weights. A logarithm at the end of a network (log-probabilities) stays float32 with its neighbours only.
+
+What becomes an integer (an index, a quantized value) is computed in float32 too, back to the last layer with weights: float16 counts
+to 2048. So is the arithmetic on quantized integers.
 """
 
 from __future__ import annotations
@@ -10,19 +13,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from coremltools.converters.mil.mil import types
+
+FLOATS = (types.fp16, types.fp32)
 WEIGHTED = {"conv", "conv_transpose", "linear", "matmul", "einsum", "lstm", "gru", "rnn"}
 
 
 class Float16:
-    """For coremltools' FP16ComputePrecision: whether an operation is made float16. Decided on the first call, for the whole program."""
+    """For coremltools' FP16ComputePrecision: whether an operation is made float16. Decided on the first call, for the whole program.
+
+    `exact` are names of operations that count, and have to stay float32.
+    """
 
     def __init__(self) -> None:
+        self.exact: set[str] = set()
         self.kept: set[Any] | None = None
+        self.integers: set[Any] = set()
 
     def __call__(self, operation: Any) -> bool:
         if self.kept is None:
-            self.kept = set().union(*(around_logarithm(log) for log in operation.enclosing_block.operations if log.op_type == "log"))
-        return operation not in self.kept
+            operations = operation.enclosing_block.operations
+            self.kept = set().union(*(around_logarithm(log) for log in operations if log.op_type == "log"))
+            self.integers = set().union(*(reached([cast], unweighted(writers)) for cast in operations if gives_integers(cast)))
+        return operation not in self.kept and operation not in self.integers and operation.name not in self.exact
+
+
+def gives_integers(operation: Any) -> bool:
+    """Whether it makes integers of floats."""
+    return operation.op_type == "cast" and operation.x.dtype in FLOATS and operation.outputs[0].dtype not in (*FLOATS, types.bool)
 
 
 def around_logarithm(log: Any) -> set[Any]:

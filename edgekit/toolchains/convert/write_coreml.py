@@ -42,7 +42,8 @@ def run(job: Job) -> dict[str, Any]:
     try:
         expand_functions(model)
         own_names = identifiers(model)
-        package = convert(to_mil(model, TARGET, half), arithmetic)
+        program, selector.exact = to_mil(model, TARGET, half)
+        package = convert(program, arithmetic)
     except Refusal as exc:
         job.refuse(str(exc), kind=exc.kind, op=exc.op, node=exc.node)
     except Failed as exc:

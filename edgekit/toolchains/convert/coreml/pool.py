@@ -39,6 +39,8 @@ def windows(node: Node) -> Windows:
         node.refuse(f"its input has {rank + 2} axes, and Core ML pools 3 to 5; reshape around it")
     kernel, strides, dilations = [int(k) for k in node.attribute("kernel_shape")], spatial(node, "strides", rank), spatial(node, "dilations", rank)
     pads = pads_of(node, size, kernel, strides, dilations)
+    if any((o - 1) * s >= n + b for o, s, n, b in zip(out, strides, size, pads[:rank], strict=True)):
+        node.refuse("its last window lies in the padding alone, where ONNX's versions differ; use ceil_mode 0, or pad the input")
     ends = [(o - 1) * s + (k - 1) * d + 1 - n - b for o, s, k, d, n, b in zip(out, strides, kernel, dilations, size, pads[:rank], strict=True)]
     return Windows(kernel, strides, dilations, pads[:rank], ends, pads[rank:])
 

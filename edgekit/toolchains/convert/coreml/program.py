@@ -47,8 +47,8 @@ class Failed(Exception):
         self.node = node
 
 
-def to_mil(model: ModelProto, target: Any, half: bool) -> Program:
-    """The program of a hub with fixed shapes whose names are identifiers.
+def to_mil(model: ModelProto, target: Any, half: bool) -> tuple[Program, set[str]]:
+    """The program of a hub with fixed shapes whose names are identifiers, and the names of its operations that count in float32.
 
     Raises:
         Failed: an operator without a lowering, or one that Core ML cannot compute as it stands.
@@ -59,15 +59,18 @@ def to_mil(model: ModelProto, target: Any, half: bool) -> Program:
     dtypes, shapes = elem_types(model), static_shapes(graph)
     taken = {name: mb.placeholder(shape=tuple(shapes[name]), dtype=MIL_TYPES[mil_dtype(dtypes[name])]) for name in inputs}
     with Function(taken, opset_version=target) as function:
-        known = Graph(dict(function.inputs), stored, dtypes, shapes, half)
+        known, exact = Graph(dict(function.inputs), stored, dtypes, shapes, half), set()
         for proto in graph.node:
+            before = set(function.operations) if proto.op_type in quantization.OPS else None
             for name, variable in zip(proto.output, lowered(known, proto), strict=False):
                 if name:
                     known.variables[name] = named(variable, name, known)
+            if before is not None:
+                exact |= {operation.name for operation in set(function.operations) - before}
         function.set_outputs([output(known, value.name) for value in graph.output])
     program = Program()
     program.add_function("main", function)
-    return program
+    return program, exact
 
 
 def lowered(graph: Graph, proto: NodeProto) -> Sequence[Var]:

@@ -59,7 +59,10 @@ def resized(node: Node) -> list[Axis]:
     roi = node.value(1) if not upsample else None
     regions = {a: (float(roi[i]), float(roi[i + len(chosen)])) for i, a in enumerate(chosen)} if roi is not None and roi.size else {}
     found = [Axis(a, before[a], after[a], scales[a], regions.get(a, (0.0, 1.0))) for a in sorted(chosen)]
-    cropped = node.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    mode = node.attribute("coordinate_transformation_mode", "half_pixel")
+    cropped = mode == "tf_crop_and_resize"
+    if mode in ("align_corners", "tf_crop_and_resize") and any(abs(a.scale * a.size - a.out) > 1e-3 for a in found):
+        node.refuse("its scales give no whole sizes, where ONNX's definition and ONNX Runtime differ; give sizes, or scales that divide evenly")
     return [a for a in found if a.scale != 1 or a.out != a.size or (cropped and a.roi != (0.0, 1.0))]
 
 
