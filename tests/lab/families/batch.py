@@ -20,7 +20,8 @@ from typing import Any
 
 from edgekit.toolchains.worker import Job, Refused
 
-DEADLINE_S = 120
+DEADLINE_S = 600
+TOGETHER = 2
 
 
 def load(path: Path) -> ModuleType:
@@ -38,17 +39,28 @@ def load(path: Path) -> ModuleType:
 
 def main(jobs: list[dict[str, Any]]) -> None:
     verbs = {verb: load(Path(verb)) for verb in dict.fromkeys(job["verb"] for job in jobs)}
+    running: dict[int, Path] = {}
     for job in jobs:
         folder = Path(job["folder"])
         (folder / "out").mkdir(parents=True, exist_ok=True)
+        if len(running) >= TOGETHER:
+            settle(running)
         child = os.fork()
         if child == 0:
             signal.alarm(DEADLINE_S)
             run(verbs[job["verb"]], job, folder)
-        _, status = os.waitpid(child, 0)
-        if not (folder / "result.json").exists():
-            log = (folder / "log").read_text(errors="replace")[-2000:]
-            (folder / "result.json").write_text(json.dumps({"crashed": f"ended by {status}: {log}"}))
+        running[child] = folder
+    while running:
+        settle(running)
+
+
+def settle(running: dict[int, Path]) -> None:
+    """Wait for one child; where it left no result, say how it ended."""
+    child, status = os.wait()
+    folder = running.pop(child)
+    if not (folder / "result.json").exists():
+        log = (folder / "log").read_text(errors="replace")[-2000:]
+        (folder / "result.json").write_text(json.dumps({"crashed": f"ended by {status}: {log}"}))
 
 
 def run(verb: ModuleType, job: dict[str, Any], folder: Path) -> None:

@@ -178,12 +178,20 @@ class Steps:
                 "home": home, "verb": str(HERE / home / f"{verb}.py"), "inputs": {key: str(path) for key, path in inputs.items()},
                 "options": options, "folder": str(folder),
             })  # fmt: skip
-        for home in dict.fromkeys(str(job["home"]) for job in described):
-            listed = self.work / f"jobs{self.count}-{home}.json"
-            listed.write_text(json.dumps([job for job in described if job["home"] == home]))
-            env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
-            subprocess.run([toolchain(home).python, "-m", "tests.lab.families.batch", listed], cwd=ROOT, env=env, check=True, timeout=3600, capture_output=True)
+        running = [self.start(home, [job for job in described if job["home"] == home]) for home in dict.fromkeys(str(job["home"]) for job in described)]
+        for process in running:
+            _, log = process.communicate(timeout=3600)
+            if process.returncode != 0:
+                raise RuntimeError(f"a batch failed: {log.decode(errors='replace')[-2000:]}")
         return [(json.loads((Path(str(job["folder"])) / "result.json").read_text()), Path(str(job["folder"])) / "out") for job in described]
+
+    def start(self, home: str, jobs: Sequence[Mapping[str, Any]]) -> subprocess.Popen[bytes]:
+        """The jobs of one toolchain, under way."""
+        listed = self.work / f"jobs{self.count}-{home}.json"
+        listed.write_text(json.dumps(jobs))
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+        argv = [toolchain(home).python, "-m", "tests.lab.families.batch", listed]
+        return subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def writing(case: Case, fmt: Format, route: Route) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
