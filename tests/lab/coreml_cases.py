@@ -28,8 +28,6 @@ def normal(*shape: int) -> Array:
 
 def case(name: str, op: str, inputs: list[Array], stored: dict[int, Any], outputs: int = 1, opset: int = 18, **attributes: Any) -> Case:
     """One node. `stored` are constants by position among its inputs (None is left out); the inputs fill the other positions."""
-    import onnxruntime
-
     given, names, fed, constants = iter(inputs), [], [], []
     for position in range(len(inputs) + len(stored)):
         if position in stored:
@@ -42,13 +40,20 @@ def case(name: str, op: str, inputs: list[Array], stored: dict[int, Any], output
             names.append(f"x{position}")
     made = [f"y{index}" for index in range(outputs)]
     node = helper.make_node(op, names, made, name=name, **attributes)
+    return held(name, [node], fed, made, constants, opset)
+
+
+def held(name: str, nodes: list[onnx.NodeProto], fed: list[tuple[str, Array]], made: list[str], constants: list[TensorProto], opset: int = 18) -> Case:
+    """A graph with what ONNX Runtime makes of it."""
+    import onnxruntime
+
     taken = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in fed]
-    graph = helper.make_graph([node], name, taken, [helper.make_empty_tensor_value_info(n) for n in made], constants)
+    graph = helper.make_graph(nodes, name, taken, [helper.make_empty_tensor_value_info(n) for n in made], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected = session.run(None, dict(fed))
-    return Case(name, op, model, [a for _, a in fed], [np.asarray(e) for e in expected], 1e-4, 1e-5)
+    return Case(name, nodes[0].op_type, model, [a for _, a in fed], [np.asarray(e) for e in expected], 1e-4, 1e-5)
 
 
 def recurrent() -> Iterator[Case]:
@@ -108,6 +113,18 @@ def indices() -> Iterator[Case]:
     yield case("Where", "Where", [np.array([[True], [False]]), normal(1, 3)], {2: np.float32(0)})
 
 
+def windows() -> Iterator[Case]:
+    """An image in windows: through six axes, which Core ML does not have."""
+    shapes = [np.array([1, 2, 4, 3, 2, 5]), np.array([6, 8, 5])]
+    nodes = [
+        helper.make_node("Reshape", ["x", "six"], ["apart"], name="apart"),
+        helper.make_node("Transpose", ["apart"], ["turned"], name="turned", perm=[0, 1, 3, 2, 4, 5]),
+        helper.make_node("Reshape", ["turned", "three"], ["y"], name="together"),
+    ]
+    stored = [numpy_helper.from_array(shape, name) for shape, name in zip(shapes, ("six", "three"), strict=True)]
+    yield held("six axes", nodes, [("x", normal(1, 8, 6, 5))], ["y"], stored)
+
+
 def integers() -> Iterator[Case]:
     a, b = np.array([[-7, 7, -5, 5]], np.int32), np.array([[3, -3, 2, -2]], np.int32)
     byte = np.array([[1, 200, 255, 16]], np.uint8)
@@ -127,7 +144,7 @@ def integers() -> Iterator[Case]:
 def main() -> None:
     be_a_worker()
     verdicts = {}
-    for family in (recurrent, images, indices, integers):
+    for family in (recurrent, images, indices, windows, integers):
         for one in family():
             verdict = judge(one, "coreml")
             verdicts[one.name] = [verdict.verdict, verdict.words]

@@ -17,6 +17,7 @@ from edgekit.hub.graph import Refusal, title
 from edgekit.hub.lower import expand, lower
 from edgekit.hub.mlpackage import operators, save
 from edgekit.toolchains.convert.coreml.program import LOWERINGS, Failed, first_line, to_mil
+from edgekit.toolchains.convert.coreml.ranks import fewer_axes
 from edgekit.toolchains.convert.coreml_boundary import describe, identifiers, unsupported_feature
 from edgekit.toolchains.convert.coreml_precision import Float16
 
@@ -41,6 +42,7 @@ def run(job: Job) -> dict[str, Any]:
     job.progress("writing Core ML")
     try:
         expand_functions(model)
+        fewer_axes(model)
         own_names = identifiers(model)
         program, selector.exact = to_mil(model, TARGET, half)
         package = convert(program, arithmetic)
