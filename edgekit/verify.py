@@ -91,15 +91,22 @@ def verify(
         "outputs": spec_json(model.outputs),
         "dtypes": dict(fmt.dtypes),
     }
-    if quantization is not None:
-        options["quantization"] = dict(quantization)
-    if layout is not None and any(order != sorted(order) for side in ("inputs", "outputs") for order in layout[side]):
-        options["layout"] = {side: layout[side] for side in ("inputs", "outputs")}
+    options |= ends(quantization, layout)
     outcome = run(Job(fmt.toolchain, VERIFY, inputs, options), progress)
     found = VerifyResult.model_validate(outcome.result)
     parity = Parity(**found.parity.model_dump())
     accuracy = Accuracy(**found.accuracy.model_dump()) if found.accuracy else None
     return Verdict(parity, accuracy, found.delegate, wrong(found, recipe), outcome.folder / "outputs")
+
+
+def ends(quantization: Mapping[str, Any] | None, layout: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a worker has to know of a file whose inputs and outputs are not the model's own."""
+    found: dict[str, Any] = {}
+    if quantization is not None:
+        found["quantization"] = dict(quantization)
+    if layout is not None and any(order != sorted(order) for side in ("inputs", "outputs") for order in layout[side]):
+        found["layout"] = {side: layout[side] for side in ("inputs", "outputs")}
+    return found
 
 
 def wrong(found: VerifyResult, recipe: str) -> str | None:

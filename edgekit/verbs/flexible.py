@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgekit.errors import ConvertError, InputError
 from edgekit.model import open_model, source_of, spec_json
 from edgekit.records import FlexibleAxis, Model, Samples
 from edgekit.toolchains.jobs import Job, Outcome, Progress, run
 from edgekit.toolchains.workers import VERIFY_SIZES
+from edgekit.verify import ends
 from edgekit.write.format import Format
 
 Sizes = Mapping[str, int]
@@ -27,6 +29,14 @@ class Kept:
     file: Path
     axes: tuple[FlexibleAxis, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A float file, and the order of its axes where that is not the model's."""
+
+    path: Path
+    layout: Mapping[str, Any] | None
 
 
 def as_it_is(hub: Path) -> Path:
@@ -100,30 +110,37 @@ def attempt(
     try:
         written = written_at(model, fmt, write, axes, sizes, progress, prepare)
         try:
-            outcome = compared(model, fmt, file, written, axes, progress)
+            outcome = compared(model, fmt, file, written.path, axes, written.layout, progress)
         except ConvertError as exc:
             # At a size of 1 a graph may be simpler than at any other: then two larger ones are compared.
             third = {axis.symbol: next((size for size in second_sizes(axis) if size != sizes[axis.symbol]), None) for axis in axes}
             if all(axis.default != 1 for axis in axes) or None in third.values():
                 return str(exc)
             larger = written_at(model, fmt, write, axes, {symbol: size or 0 for symbol, size in third.items()}, progress, prepare)
-            outcome = compared(model, fmt, larger, written, axes, progress)
+            outcome = compared(model, fmt, larger.path, written.path, axes, written.layout, progress)
     except (InputError, ConvertError) as exc:
         return str(exc)
     return Kept(outcome.folder / f"model{fmt.suffix}", axes, tuple(outcome.result["notes"]))
 
 
-def written_at(model: Model, fmt: Format, write: Job, axes: Sequence[FlexibleAxis], sizes: Sizes, progress: Progress, prepare: Callable[[Path], Path]) -> Path:
+def written_at(
+    model: Model, fmt: Format, write: Job, axes: Sequence[FlexibleAxis], sizes: Sizes, progress: Progress, prepare: Callable[[Path], Path]
+) -> Written:
     """The float file of the model at other sizes, by the same route."""
     other = sibling(model, axes, sizes, progress)
-    return run(at_size(write, other, prepare(other.hub)), progress).folder / f"model{fmt.suffix}"
+    outcome = run(at_size(write, other, prepare(other.hub)), progress)
+    return Written(outcome.folder / f"model{fmt.suffix}", outcome.result.get("layout"))
 
 
-def compared(model: Model, fmt: Format, file: Path, other: Path, axes: Sequence[FlexibleAxis], progress: Progress) -> Outcome:
-    """What the format's worker makes of a file at two sizes."""
+def compared(model: Model, fmt: Format, file: Path, other: Path, axes: Sequence[FlexibleAxis], layout: Mapping[str, Any] | None, progress: Progress) -> Outcome:
+    """What the format's worker makes of a file at two sizes; `layout` is the order of the file's axes."""
     assert fmt.flexible_verb is not None
-    defaults = {spec.name: list(spec.shape) for spec in (*model.inputs, *model.outputs)}
-    options = {"flexible": [asdict(axis) for axis in axes], "defaults": defaults}
+    turned = (
+        {} if layout is None else {spec.name: order for side in ("inputs", "outputs") for spec, order in zip(getattr(model, side), layout[side], strict=True)}
+    )
+    orders = {spec.name: turned.get(spec.name, list(range(len(spec.shape)))) for spec in (*model.inputs, *model.outputs)}
+    defaults = {spec.name: [spec.shape[place] for place in orders[spec.name]] for spec in (*model.inputs, *model.outputs)}
+    options = {"flexible": [{**asdict(axis), "axis": orders[axis.input].index(axis.axis)} for axis in axes], "defaults": defaults}
     return run(Job(fmt.toolchain, fmt.flexible_verb, {"file": file, "other": other}, options), progress)
 
 
@@ -176,8 +193,14 @@ class Verdict:
     wrong: str | None
 
 
-def verify_sizes(file: Path, fmt: Format, recipe: str, model: Model, axes: Sequence[FlexibleAxis], samples: Samples, progress: Progress) -> Verdict:
-    """Compare a flexible file with its model in the model's own framework, at several sizes in one session."""
+def verify_sizes(
+    file: Path, fmt: Format, recipe: str, model: Model, axes: Sequence[FlexibleAxis], samples: Samples, told: Mapping[str, Any], progress: Progress
+) -> Verdict:
+    """Compare a flexible file with its model in the model's own framework, at several sizes in one session.
+
+    Args:
+        told: `quantization` and `layout` of the file's ends, where they are not the model's.
+    """
     if not axes:
         return Verdict((), None)
     shapes = [shapes_at(model, axes, sizes) for sizes in checked(axes)]
@@ -188,7 +211,7 @@ def verify_sizes(file: Path, fmt: Format, recipe: str, model: Model, axes: Seque
         sized = run(Job("convert", "sized_samples", {"samples": samples.evaluation}, {"sizes": shapes}), progress).folder
         inputs = {"model": model.path, "samples": sized, **source.other_files(model.path)}
         reference = run(Job(source.toolchain, source.reference_verb, inputs, specs), progress).folder
-        options = {"format": fmt.name, "recipe": recipe, "sizes": texts, **specs}
+        options = {"format": fmt.name, "recipe": recipe, "sizes": texts, **specs, **ends(told.get("quantization"), told.get("layout"))}
         outcome = run(Job(fmt.toolchain, VERIFY_SIZES, {"artifact": file, "samples": sized, "reference": reference, **fmt.runner_inputs}, options), progress)
     except (InputError, ConvertError) as exc:
         return Verdict((), f"of {'; '.join(texts[1:])} one cannot be checked: {exc}")

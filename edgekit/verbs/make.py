@@ -128,7 +128,8 @@ def made(task: Task, route: Route, floats: Floats, progress: Progress) -> tuple[
     try:
         artifact, words = judge(task, file, progress)
         if words is None:
-            sized = verify_sizes(file.path, task.format, task.recipe.name, task.source.model, file.flexible, task.source.samples, progress)
+            source = task.source
+            sized = verify_sizes(file.path, task.format, task.recipe.name, source.model, file.flexible, source.samples, file.told, progress)
             artifact, words = replace(artifact, flexible=file.flexible, verified_sizes=sized.sizes), sized.wrong
         if words is None:
             return file, artifact, None

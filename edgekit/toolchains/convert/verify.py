@@ -5,7 +5,7 @@ All samples go through one session, with the delegate that will run on a device:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +38,7 @@ def run(job: Job) -> dict[str, Any]:
     name = inputs["artifact"].name
     try:
         job.progress("loading the file")
-        runner = open_runner(inputs["artifact"], options["format"], inputs.get("runner"))
-        if options.get("quantization"):
-            from edgekit.toolchains.convert.integer_io import FloatBoundary
-
-            runner = FloatBoundary(runner, options["quantization"])
-        if options.get("layout"):
-            from edgekit.toolchains.convert.turned_io import ModelOrder
-
-            runner = ModelOrder(runner, options["layout"])
+        runner = opened(inputs, options)
         if problem := misfit(runner, options["inputs"], options["outputs"]):
             job.refuse(f"{name} cannot be compared with its model: {problem}")
         run_all(job, runner, outputs)
@@ -67,6 +59,24 @@ def run(job: Job) -> dict[str, Any]:
         "delegate": runner.delegate,
         "first_wrong": wrong,
     }
+
+
+def opened(inputs: Mapping[str, Path], options: Mapping[str, Any]) -> Runner:
+    """The runner of `artifact`, with the model's own dtypes and order of axes at its ends.
+
+    Raises:
+        CannotRunError: the runtime refuses the file.
+    """
+    runner = open_runner(inputs["artifact"], options["format"], inputs.get("runner"))
+    if options.get("quantization"):
+        from edgekit.toolchains.convert.integer_io import FloatBoundary
+
+        runner = FloatBoundary(runner, options["quantization"])
+    if options.get("layout"):
+        from edgekit.toolchains.convert.turned_io import ModelOrder
+
+        runner = ModelOrder(runner, options["layout"])
+    return runner
 
 
 def run_all(job: Job, runner: Runner, outputs: Path) -> None:

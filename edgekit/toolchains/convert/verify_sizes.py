@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub import bounds, parity
-from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, load_runtime, open_runner
+from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, load_runtime
+from edgekit.toolchains.convert.verify import opened
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -30,7 +31,7 @@ def run(job: Job) -> dict[str, Any]:
     default, *others = [(inputs["samples"] / str(i), inputs["reference"] / str(i), text) for i, text in enumerate(options["sizes"])]
     order = [each for other in others for each in (other, default)] + others
     try:
-        runner = open_runner(inputs["artifact"], options["format"], inputs.get("runner"))
+        runner = opened(inputs, options)
         for position, (samples, reference, text) in enumerate(order):
             job.progress(f"running the file at {text}", position / len(order))
             if words := wrong(runner, samples, reference, options, job.out / str(position)):
