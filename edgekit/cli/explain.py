@@ -16,7 +16,7 @@ from edgekit.cli.say import Column, as_json, out, print_json, print_table
 from edgekit.nearest import unknown
 
 FOLDER = Path(edgekit.__file__).parent / "explain"
-ORDER = ("memory", "latency", "parity", "conditions", "runners", "choice", "emulated")
+ORDER = ("conversion", "quantization", "parity", "latency", "memory", "conditions", "runners", "choice", "emulated")
 WIDTH = 110
 """Longer lines are hard to read, however wide the terminal."""
 
