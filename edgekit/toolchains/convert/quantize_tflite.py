@@ -61,7 +61,11 @@ def run(job: Job) -> dict[str, Any]:
     notes = maker.notes + told(search, best, maker.calibration.origin) + maker.kept(best, lost.sqnr_db)
     if (job.out / "model.tflite").stat().st_size >= job.inputs["float"].stat().st_size:
         notes.append("no smaller than float32: the model has few weights that this recipe touches")
-    result = {"route": [f"litert-quantizer {version('litert-quantizer')} {METHODS[recipe]}"], "notes": notes}
+    result = {
+        "route": [f"litert-quantizer {version('litert-quantizer')} {METHODS[recipe]}"],
+        "notes": notes,
+        "ops": len(list(read(job.out / "model.tflite").operators())),
+    }
     return result if wish.io == "float" else {**result, "quantization": quantization(LiteRt(job.out / "model.tflite"))}
 
 
