@@ -126,6 +126,17 @@ def test_float16_spares_what_leads_to_a_logarithm(tmp_path: Path) -> None:
     assert "float16" in evaluation.report["dtypes"].values()  # the layer after it is float16 all the same
 
 
+def test_float16_counts_in_float32_what_becomes_an_integer(tmp_path: Path) -> None:
+    x = np.array([[2049.4, 4099.6, 8191.5, 3.5]], np.float32)
+    model = graph(
+        [make_node("Floor", ["x"], ["whole"]), make_node("Cast", ["whole"], ["y"], to=TensorProto.INT32)], {"x": x}, {"y": (TensorProto.INT32, [1, 4])}
+    )
+
+    package, _ = write(model, tmp_path, "fp16")
+
+    assert evaluate(package, {"x": x}, tmp_path).outputs["y"].tolist() == [[2049, 4099, 8191, 3]]
+
+
 def test_int8_weights_are_a_quarter_and_close_and_spare_the_front_end(tmp_path: Path) -> None:
     model, x = spectrogram_classifier()
     (expected,) = reference(model, {"x": x}).values()

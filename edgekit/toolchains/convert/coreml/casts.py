@@ -27,7 +27,19 @@ def converted(node: Node, source: int, target: int) -> Var:
     return made
 
 
+def bit_cast(node: Node) -> Var:
+    """The same bits as another integer of that width; a sign where there was none wraps around."""
+    x, source, target = node.input(0), node.dtype(0), node.attribute("to", 0)
+    if source == TensorProto.BOOL and target in NARROW:
+        return cast(x, "int32")
+    signed = (TensorProto.INT32, TensorProto.INT64)
+    if source not in INTEGERS or target not in INTEGERS or (target not in NARROW and target not in signed):
+        node.refuse("it reads bits of floats or of large unsigned integers, which Core ML does not have; cast by value")
+    return wrap(mb.identity(x=x), target)
+
+
 OPS: dict[str, Lowering] = {
+    "BitCast": bit_cast,
     "Cast": lambda node: converted(node, node.dtype(0), node.attribute("to", TensorProto.FLOAT)),
     "CastLike": lambda node: converted(node, node.dtype(0), node.dtype(1)),
 }
