@@ -108,6 +108,8 @@ def culprit(exc: Exception) -> tuple[str | None, str | None, str]:
     named = re.search(r"op=(\S+) node=(\S*) .*?message=(.*)", str(exc), re.DOTALL)
     if named:
         op, node, words = named.groups()
+        if "custom-op candidate" in words:
+            words = "TFLite has no operator for it with these attributes and shapes"
         return op, node, words.replace("flatbuffer_direct", "onnx2tf")
     return None, None, f"onnx2tf says: {type(exc).__name__}: {str(exc)[:300]}"
 
