@@ -68,3 +68,12 @@ def test_other_orders_than_layouts_are_no_counterpart() -> None:
     truth = RANDOM.normal(size=(1, 2, 2, 2))
     assert figures(truth, truth.transpose(0, 2, 3, 1))[0] == 999
     assert figures(truth, truth.transpose(0, 3, 2, 1))[0] < 20
+
+
+def test_the_same_values_in_another_order_are_no_departure() -> None:
+    first = network()
+    flat = made("e", "Flatten", first[3].values.reshape(1, -1), "d")
+    score = made("f", "Gemm", RANDOM.normal(size=(1, 5)), "e")
+    turned = made("", "RESHAPE", first[3].values.transpose(0, 2, 3, 1).reshape(1, -1))
+    rows = compare([*first, flat, score], [*first, turned, made("", "FULLY_CONNECTED", score.values[:, ::-1])], 60)
+    assert [row.verdict for row in rows[4:]] == ["agrees", "unseen"]

@@ -37,7 +37,7 @@ class Compared:
     sqnr_db: float | None
     max_rel: float | None
     verdict: str
-    """`agrees`, `departs`, or `unseen`: fused away in the second file, or of no counterpart's size."""
+    """`agrees`, `departs`, or `unseen`: fused away in the second file, in another order there, or of no counterpart's size."""
 
 
 def compare(first: Sequence[Traced], second: Sequence[Traced], floor_db: float) -> list[Compared]:
@@ -59,7 +59,8 @@ def compare(first: Sequence[Traced], second: Sequence[Traced], floor_db: float) 
     again = agrees_again(first, agree)
     rows = []
     for index, (tensor, best) in enumerate(found):
-        verdict = "agrees" if agree[index] else "unseen" if again[index] or best is None else "departs"
+        hidden = again[index] or best is None or (not agree[index] and reordered(tensor.values, best[2].values, floor_db))
+        verdict = "agrees" if agree[index] else "unseen" if hidden else "departs"
         sqnr_db, max_rel, other = best if best is not None and verdict != "unseen" else (None, None, None)
         counterpart = f"{other.op} {other.name}".strip() if other else None
         rows.append(Compared(index, tensor.op, tensor.node, tensor.name, counterpart, sqnr_db, max_rel, verdict))
@@ -81,6 +82,11 @@ def agrees_again(first: Sequence[Traced], agree: Sequence[bool]) -> list[bool]:
 def figures(truth: Array, found: Array) -> tuple[float, float | None]:
     """SQNR in dB and largest error over the truth's largest value, in the layout where they are nearest."""
     return max((plain_figures(truth, turned) for turned in layouts(truth, found)), key=lambda one: one[0])
+
+
+def reordered(truth: Array, found: Array, floor_db: float) -> bool:
+    """Whether a row holds the same values in another order, as that of an image flattened channels last, before weights in that order."""
+    return truth.ndim <= 2 and plain_figures(np.sort(truth, axis=None), np.sort(found, axis=None))[0] >= floor_db
 
 
 def layouts(truth: Array, found: Array) -> Iterator[Array]:
