@@ -63,8 +63,8 @@ def test_what_comes_of_a_loop_computes_the_same(kind: str) -> None:
         np.testing.assert_allclose(values, right, atol=1e-5)
 
 
-def test_a_count_that_is_known_only_when_the_model_runs_is_refused() -> None:
-    with pytest.raises(Refusal, match="is a Loop, which no mobile format carries"):
+def test_steps_gathered_by_a_count_that_is_known_only_when_the_model_runs_are_refused() -> None:
+    with pytest.raises(Refusal, match="shape is known only when the model runs"):
         prepare(loop(CELL["RNN"], turns="asked"), {})
 
 

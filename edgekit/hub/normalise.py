@@ -13,6 +13,7 @@ import onnx.inliner
 from onnx import ModelProto
 
 from edgekit.hub.axes import Wanted
+from edgekit.hub.bodies import settle_bodies
 from edgekit.hub.fold import constants_to_initializers, fold, inline_decided_ifs
 from edgekit.hub.functions import expand_uninferred
 from edgekit.hub.graph import DEFAULT_DOMAINS, attribute, constants, set_attribute, walk
@@ -71,7 +72,7 @@ def settle(model: ModelProto) -> None:
         if inline_decided_ifs(model) or (not changed and resolve_loops(model)):
             sort(model.graph)
             changed = True
-        if not changed:
+        if not changed and not settle_bodies(model, settle):
             break
     restore_types(model, constants(model.graph))
 

@@ -12,6 +12,8 @@ from onnx import ModelProto, TensorProto
 from edgekit.hub.axes import Span, Wanted, span
 from edgekit.hub.graph import Refusal, dims, makers, static_shape, static_shapes, title
 
+LOOP_CURE = "let the loop carry tensors of one shape from turn to turn, or give it a fixed number of turns (recurrent layers: export them as LSTM and GRU)"
+
 Dims = Sequence[int | str | None]
 """A declared shape: int where fixed, str where the axis is named, None where it is open."""
 
@@ -224,7 +226,7 @@ def flexible_axes(declared: Mapping[str, Dims | None], shapes: Mapping[str, Want
 
 
 def check_static(model: ModelProto) -> None:
-    """Refuse a graph with loops, or in which a tensor's shape is known only when it runs.
+    """Refuse a graph with a Scan, or in which a tensor's shape is known only when it runs.
 
     Raises:
         Refusal: names the first such node.
@@ -237,14 +239,14 @@ def check_static(model: ModelProto) -> None:
                     f"{kind} {value.name!r} has the shape {written(fixed[value.name])}, which holds nothing: give it with --shape, or export it again"
                 )
     for node in model.graph.node:
-        if node.op_type in ("Loop", "Scan"):
-            message = f"node {title(node)!r} is a {node.op_type}, which no mobile format carries"
-            cure = "export recurrent layers unrolled, or as LSTM and GRU"
-            raise Refusal(f"{message}: {cure}", kind="convert", op=node.op_type, node=title(node))
+        if node.op_type == "Scan":
+            message = f"node {title(node)!r} is a Scan over a length known only when the model runs, which no mobile format carries"
+            raise Refusal(f"{message}: export recurrent layers unrolled, or as LSTM and GRU", kind="convert", op=node.op_type, node=title(node))
         for name in node.output:
             if name and name not in fixed:
                 message = f"node {title(node)!r} ({node.op_type}) gives {name!r}, whose shape is known only when the model runs"
-                raise Refusal(f"{message}: mobile formats need fixed shapes, so export the model without it", kind="convert", op=node.op_type, node=title(node))
+                cure = LOOP_CURE if node.op_type == "Loop" else "export the model without it"
+                raise Refusal(f"{message}: mobile formats need fixed shapes, so {cure}", kind="convert", op=node.op_type, node=title(node))
     made = makers(model.graph)
     for output in model.graph.output:
         if static_shape(output) is None and output.name not in made:

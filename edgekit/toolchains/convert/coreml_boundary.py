@@ -6,11 +6,15 @@ A package whose feature cannot carry the model's own name keeps that in its meta
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import coremltools as ct
 import onnx
 from coremltools.converters.mil.mil.passes.defs.preprocess import NameSanitizer
+
+from edgekit.hub.bodies import names_of_their_own
+from edgekit.hub.graph import subgraphs
 
 NARROWED = {
     onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BOOL: "bool", onnx.TensorProto.INT64: "int64", onnx.TensorProto.INT16: "int16",
@@ -42,14 +46,30 @@ def identifiers(model: onnx.ModelProto) -> dict[str, str]:
     """Rename every value of the graph, in place, to an identifier of its own; returns new name → own name of inputs and outputs."""
     graph = model.graph
     boundary = [v.name for v in [*inputs(model), *graph.output]]
-    inner = [i.name for i in graph.initializer] + [name for node in graph.node for name in node.output if name]
-    renamed = unique_identifiers([*boundary, *inner])
-    for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
-        value.name = renamed.get(value.name, value.name)
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        node.output[:] = [renamed.get(name, name) for name in node.output]
+    names_of_their_own(model)
+    renamed = unique_identifiers([*boundary, *names_inside(graph)])
+    rename_all(graph, renamed)
     return {renamed[name]: name for name in boundary}
+
+
+def names_inside(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names of all that a graph and its bodies hold."""
+    yield from (value.name for value in [*graph.input, *graph.initializer])
+    for node in graph.node:
+        yield from (name for name in node.output if name)
+        for body in subgraphs(node):
+            yield from names_inside(body)
+
+
+def rename_all(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename tensors in a graph and in its bodies, where each has a name of its own."""
+    for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for body in subgraphs(node):
+            rename_all(body, names)
 
 
 def unique_identifiers(names: list[str]) -> dict[str, str]:

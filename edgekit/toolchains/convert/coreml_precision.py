@@ -10,7 +10,7 @@ to 2048. So is the arithmetic on quantized integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from coremltools.converters.mil.mil import types
@@ -32,10 +32,25 @@ class Float16:
 
     def __call__(self, operation: Any) -> bool:
         if self.kept is None:
-            operations = operation.enclosing_block.operations
+            operations = list(everything(outermost(operation.enclosing_block)))
             self.kept = set().union(*(around_logarithm(log) for log in operations if log.op_type == "log"))
             self.integers = set().union(*(reached([cast], unweighted(writers)) for cast in operations if gives_integers(cast)))
         return operation not in self.kept and operation not in self.integers and operation.name not in self.exact
+
+
+def outermost(block: Any) -> Any:
+    """The program that a block is a part of."""
+    while block.outer_op is not None:
+        block = block.outer_op.enclosing_block
+    return block
+
+
+def everything(block: Any) -> Iterator[Any]:
+    """The operations of a block and of the blocks within."""
+    for operation in block.operations:
+        yield operation
+        for inner in operation.blocks:
+            yield from everything(inner)
 
 
 def gives_integers(operation: Any) -> bool:

@@ -12,6 +12,7 @@ import coremltools as ct
 import onnx
 from onnx import ModelProto
 
+from edgekit.hub.bodies import CONTROL, in_bodies
 from edgekit.hub.form import form
 from edgekit.hub.graph import Refusal, title
 from edgekit.hub.lower import expand, lower
@@ -41,8 +42,7 @@ def run(job: Job) -> dict[str, Any]:
     arithmetic = ct.transform.FP16ComputePrecision(selector) if half else ct.precision.FLOAT32
     job.progress("writing Core ML")
     try:
-        expand_functions(model)
-        fewer_axes(model)
+        in_mil_terms(model)
         own_names = identifiers(model)
         program, selector.exact = to_mil(model, TARGET, half)
         package = convert(program, arithmetic)
@@ -61,9 +61,13 @@ def run(job: Job) -> dict[str, Any]:
     return {"route": ["hub", "coremltools"], "notes": notes, **made_of(operators(spec))}
 
 
-def expand_functions(model: ModelProto) -> None:
-    """Write operators that MIL lacks, and that ONNX defines by others, out by their definition, in place."""
+def in_mil_terms(model: ModelProto) -> None:
+    """Write operators that MIL lacks, and that ONNX defines by others, out by their definition, in place; tensors of more than 5 axes, too, and in bodies."""
     lower(model, {node.op_type: expand for node in model.graph.node if node.op_type not in LOWERINGS})
+    fewer_axes(model)
+    for node in model.graph.node:
+        if node.op_type in CONTROL:
+            in_bodies(model, node, in_mil_terms)
 
 
 def cured(reason: str) -> str:

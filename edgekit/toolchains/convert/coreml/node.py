@@ -6,8 +6,8 @@ float32; `wrap` brings the result of an operation on narrow integers back into t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -41,13 +41,18 @@ class Unwritable(Exception):
 
 @dataclass(slots=True)
 class Graph:
-    """What is known of the tensors of the hub while it is written. `half`: the package computes in float16."""
+    """What is known of the tensors of the hub while it is written. `half`: the package computes in float16.
+
+    `write` writes the nodes of a body into the block that is open. `exact` are names of operations that count in float32.
+    """
 
     variables: dict[str, Var]
     stored: dict[str, TensorProto]
     dtypes: dict[str, int]
     shapes: dict[str, list[int]]
     half: bool = False
+    write: Callable[[Graph, Iterable[NodeProto]], None] = lambda graph, nodes: None
+    exact: set[str] = field(default_factory=set)
 
     def variable(self, name: str) -> Var:
         """The MIL variable of a tensor; a stored one becomes a constant when it is first asked for."""

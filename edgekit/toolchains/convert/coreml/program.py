@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program, types
+from coremltools.converters.mil.mil.block import curr_block
 from onnx import ModelProto, NodeProto
 
 from edgekit.hub.graph import constants, static_shapes
@@ -15,6 +16,7 @@ from edgekit.toolchains.convert.coreml import (
     activations,
     boolean,
     casts,
+    control,
     convolution,
     elementwise,
     gather,
@@ -32,7 +34,8 @@ from edgekit.toolchains.convert.coreml import (
 from edgekit.toolchains.convert.coreml.node import Graph, Lowering, Node, Unwritable, Var, mil_dtype
 
 FAMILIES = (
-    activations, boolean, casts, convolution, elementwise, gather, matrix, normalization, pool, quantization, recurrent, reduce, resize, scatter, shape, signal,
+    activations, boolean, casts, control, convolution, elementwise, gather, matrix, normalization, pool, quantization, recurrent, reduce, resize, scatter,
+    shape, signal,
 )  # fmt: skip
 LOWERINGS: Mapping[str, Lowering] = {op_type: lowering for family in FAMILIES for op_type, lowering in family.OPS.items()}
 
@@ -59,18 +62,27 @@ def to_mil(model: ModelProto, target: Any, half: bool) -> tuple[Program, set[str
     dtypes, shapes = elem_types(model), static_shapes(graph)
     taken = {name: mb.placeholder(shape=tuple(shapes[name]), dtype=MIL_TYPES[mil_dtype(dtypes[name])]) for name in inputs}
     with Function(taken, opset_version=target) as function:
-        known, exact = Graph(dict(function.inputs), stored, dtypes, shapes, half), set()
-        for proto in graph.node:
-            before = set(function.operations) if proto.op_type in quantization.OPS else None
-            for name, variable in zip(proto.output, lowered(known, proto), strict=False):
-                if name:
-                    known.variables[name] = named(variable, name, known)
-            if before is not None:
-                exact |= {operation.name for operation in set(function.operations) - before}
+        known = Graph(dict(function.inputs), stored, dtypes, shapes, half, write)
+        write(known, graph.node)
         function.set_outputs([output(known, value.name) for value in graph.output])
     program = Program()
     program.add_function("main", function)
-    return program, exact
+    return program, known.exact
+
+
+def write(graph: Graph, nodes: Iterable[NodeProto]) -> None:
+    """Write nodes into the block that is open: the program's own, or a body of an If or Loop.
+
+    Raises:
+        Failed: see `to_mil`.
+    """
+    for proto in nodes:
+        before = set(curr_block().operations) if proto.op_type in quantization.OPS else None
+        for name, variable in zip(proto.output, lowered(graph, proto), strict=False):
+            if name:
+                graph.variables[name] = named(variable, name, graph)
+        if before is not None:
+            graph.exact |= {operation.name for operation in set(curr_block().operations) - before}
 
 
 def lowered(graph: Graph, proto: NodeProto) -> Sequence[Var]:
