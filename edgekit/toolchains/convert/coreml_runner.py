@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgekit.toolchains.convert.mil.evaluate import EvaluationError, Program
+from edgekit.toolchains.convert.mil.runtime import give_back
 from edgekit.toolchains.convert.runners import Array, CannotRunError, default_shape, spec
 
 Result = TypeVar("Result")
@@ -36,6 +37,11 @@ class CoreMl:
         """The outputs; `on_value` is called with the MIL name and the array of every value, and may give another to go on with."""
         found = mapped(lambda: self.program.run(self.named(feeds), on_value=on_value))
         return [found[feature.name] for feature in self.program.outputs]
+
+    def release(self) -> None:
+        """Let go of the weights, and of what was made of them: the program can be looked at from then on, and not be run."""
+        self.program.release()
+        give_back()
 
     def named(self, feeds: list[Array]) -> dict[str, Array]:
         return dict(zip(self.features, feeds, strict=True))

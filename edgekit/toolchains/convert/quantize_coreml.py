@@ -88,15 +88,17 @@ def whole(job: Job, wish: Wish) -> tuple[Any, list[str]]:
         job.refuse("the model has no convolution, linear layer, pool or addition whose activations could be integers: use w8")
     calibration = CalibrationSet(job.inputs["calibration"], before.inputs)
     judge = Judge(before, calibration.judges())
-    sources = {False: Source.of(job, "float", calibration)}
+    sources = {False: Source.of(job, "float", before, calibration)}
     if "float_equalised" in job.inputs:
-        sources[True] = Source.of(job, "float_equalised", calibration)
+        sources[True] = Source.of(job, "float_equalised", CoreMl(job.inputs["float_equalised"]), calibration)
     alike = {tuple(step.op_type for step in source.before.program.steps) for source in sources.values()}
+
+    one = Loaded()
 
     def simulate(attempt: Attempt) -> Loss:
         job.progress(f"trying {attempt}")
         source = sources[attempt.equalised]
-        return judge.loss(Simulated(source.weighted, source.choice(attempt)))
+        return judge.loss(Simulated(one.runner(source.weighted), source.choice(attempt)))
 
     size = sum(file.stat().st_size for file in job.inputs["float"].rglob("*") if file.is_file())
     options = Options(
@@ -109,10 +111,11 @@ def whole(job: Job, wish: Wish) -> tuple[Any, list[str]]:
     )
     search = Simulations(simulate)
     best = choose(search, "w8a8", options, wish.floor_db)
+    one.release()
     job.progress("writing the quantized package")
     source = sources[best.equalised]
     choice = source.choice(best)
-    model = with_pairs(source.model, choice)
+    model = with_pairs(opened(source.weighted), choice)
     loss = measured(job, judge, model)
     if loss.zero_output:
         job.refuse(f"w8a8 makes the output {loss.zero_output!r} all zero: use w8, which touches weights only")
@@ -132,24 +135,43 @@ class Simulations(Search):
         return self.losses[attempt]
 
 
+@dataclass
+class Loaded:
+    """One package at a time, ready to run: each takes several times its size."""
+
+    path: Path | None = None
+    held: CoreMl | None = None
+
+    def runner(self, path: Path) -> CoreMl:
+        if self.held is None or path != self.path:
+            self.release()
+            self.path, self.held = path, CoreMl(path)
+        return self.held
+
+    def release(self) -> None:
+        if self.held is not None:
+            self.held.release()
+        self.held = None
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A float file with all that attempts share: what its values are like, and the same with int8 weights, loaded."""
+    """A float file with all that attempts share: its program, what its values are like, and the same with int8 weights, on disk."""
 
     before: CoreMl
-    weighted: CoreMl
-    model: Any
+    """Released: its weights are needed no more."""
+    weighted: Path
     histograms: dict[str, Any]
 
     @classmethod
-    def of(cls, job: Job, name: str, calibration: CalibrationSet) -> Source:
-        before = CoreMl(job.inputs[name])
+    def of(cls, job: Job, name: str, before: CoreMl, calibration: CalibrationSet) -> Source:
         histograms = observed(before, calibration.samples(job.progress))
+        before.release()
         floats = opened(job.inputs[name])
         model = int8(floats, float32_weights(floats.get_spec()))
         path = job.out.parent / f"{name}.w8.mlpackage"
         save(model, model.get_spec(), path)
-        return cls(before, CoreMl(path), model, histograms)
+        return cls(before, path, histograms)
 
     def choice(self, attempt: Attempt) -> dict[str, Integers]:
         """The integers of the activations."""

@@ -7,6 +7,7 @@ weights gave up a bit) nor is slow on ARM.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -61,6 +62,7 @@ def run(job: Job) -> dict[str, Any]:
     job.progress("quantizing")
     maker, target = Maker(job, recipe, wish), job.out / "model.onnx"
     judge = Judge(maker.before, maker.calibration.judges())
+    maker.before.release()
     search = Search(maker.make, lambda path: judge.loss(maker.runner(path)), (CannotRunError, *QUANTIZER_ERRORS))
     try:
         best = choose(search, recipe, maker.options, wish.floor_db)
@@ -84,7 +86,8 @@ class Maker:
         self.job, self.recipe, self.wish = job, recipe, wish
         self.before = OnnxRuntime(job.inputs["float"])
         self.calibration = CalibrationSet(job.inputs.get("calibration"), self.before.inputs)
-        self.nodes = list(onnx.load(job.inputs["float"]).graph.node)
+        # Copies: a node of a model keeps all of it alive.
+        self.nodes = [copy.deepcopy(node) for node in onnx.load(job.inputs["float"]).graph.node]
         self.notes: list[str] = []
         self.statistics: dict[bool, Statistics] = {}
 
@@ -93,8 +96,9 @@ class Maker:
         calibrated, four_bits = self.recipe == "w8a8", self.recipe in BLOCKS
         kinds = [(node.op_type, node.input, node.output) for node in self.nodes]
         sensitive = before_logarithm(kinds) if calibrated or self.recipe == "fp16" else set()
-        weighted = set(channel_axes(self.model(Attempt())))
-        names = [node.input for node in self.model(Attempt()).graph.node]
+        model = self.model(Attempt())
+        weighted = set(channel_axes(model))
+        names = [list(node.input) for node in model.graph.node]
         return Options(
             methods=methods(self.wish.calibration, self.job.inputs["float"].stat().st_size, 8) if calibrated else [None],
             equalised="float_equalised" in self.job.inputs,
@@ -163,9 +167,14 @@ class Maker:
     def seen(self, equalised: bool) -> Statistics:
         """What the calibration samples do inside the plain or the equalised model."""
         if equalised not in self.statistics:
-            model = self.model(Attempt(equalised=equalised))
             samples = self.calibration.samples(self.job.progress)
-            self.statistics[equalised] = collect(inner_tensors(self.before, model), samples, input_axes(model))
+            model = self.model(Attempt(equalised=equalised))
+            names, axes = expose(model), input_axes(model)
+            path = self.job.out.parent / "probe.onnx"
+            onnx.save(model, path)
+            del model  # a session takes several times the weights
+            self.statistics[equalised] = collect(inner_tensors(self.before, path, names), samples, axes)
+            path.unlink()
         return self.statistics[equalised]
 
     def kept(self, best: Attempt, sqnr_db: float) -> list[str]:
@@ -184,14 +193,21 @@ class Maker:
         return [f"{len(names)} of {len(self.nodes)} operators left in higher precision for {sqnr_db:.1f} dB: {named(names)}"]
 
 
-def inner_tensors(runner: OnnxRuntime, model: onnx.ModelProto) -> Callable[[list[Array]], Iterator[tuple[str, Array]]]:
-    """A function that runs a float model on feeds and gives every computed float tensor, and the inputs, by name."""
+def expose(model: onnx.ModelProto) -> list[str]:
+    """Make every computed tensor an output; their names."""
     names = [name for node in model.graph.node for name in node.output if name]
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = runner.load(probe.SerializeToString())
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return names
+
+
+def inner_tensors(runner: OnnxRuntime, exposed: Path, names: list[str]) -> Callable[[list[Array]], Iterator[tuple[str, Array]]]:
+    """A function that runs a model whose computed tensors are outputs, and gives the float ones, and the inputs, by name.
+
+    Args:
+        runner: of the same model as it was; says what its inputs are.
+    """
+    session = runner.load(str(exposed))
     inputs = [one["name"] for one in runner.inputs]
 
     def tensors(feeds: list[Array]) -> Iterator[tuple[str, Array]]:

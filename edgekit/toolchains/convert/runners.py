@@ -179,6 +179,10 @@ class OnnxRuntime:
         options.log_severity_level = 3
         return self.mapped(lambda: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
+    def release(self) -> None:
+        """Let go of the session: what the file is like stays known, and it cannot be run."""
+        self.session = None
+
     def mapped(self, call: Any) -> Any:
         from onnxruntime.capi import onnxruntime_pybind11_state as ort
 

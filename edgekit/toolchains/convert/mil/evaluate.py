@@ -61,6 +61,12 @@ class Program:
         """The operations of the outermost block, in order."""
         return self.body.steps
 
+    def release(self) -> None:
+        """Let go of the weights: the program can be looked at from then on, and not be run."""
+        for name, value in self.body.constants.items():
+            if isinstance(value, np.ndarray) and value.size > 1:
+                self.body.constants[name] = np.empty(0, value.dtype)
+
     def make_state(self) -> dict[str, State]:
         """The states of a program that has any, all zero, as MLModel.makeState gives them."""
         found = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import sys
 import weakref
 from typing import Any
 
@@ -15,6 +17,9 @@ from .arguments import Array
 OPSET = 18
 IR_VERSION = 9
 
+
+LEFT_BEHIND = 1 << 25
+"""Bytes of weights that sessions are made of until what making them left behind is given back: three copies, of which malloc keeps most."""
 
 Attributes = tuple[tuple[str, Any], ...]
 
@@ -37,7 +42,28 @@ def run_weighted(op_type: str, x: Array, weights: list[Array], **attributes: Any
     if key not in _weighted:
         _weighted[key] = make(op_type, 1, frozen(attributes), weights)
         weakref.finalize(weights[0], _weighted.pop, key, None)  # an id is an array's own as long as the array lives
+        made_of(weights)
     return feed(_weighted[key], [x])
+
+
+_made = 0
+
+
+def made_of(weights: list[Array]) -> None:
+    """Count what sessions were made of, and now and then give back what that left."""
+    global _made
+    _made += sum(weight.nbytes for weight in weights)
+    if _made > LEFT_BEHIND:
+        _made = 0
+        give_back()
+
+
+def give_back() -> None:
+    """Have the C library give freed memory back to the system, where it can."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        if trim is not None:
+            trim(0)
 
 
 def frozen(attributes: dict[str, Any]) -> Attributes:
