@@ -22,6 +22,7 @@ from edgekit.files import download_bytes, sha256_tree, size_bytes
 from edgekit.hub.bounds import BOUNDS
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
+from edgekit.recipe import parse
 from edgekit.records import Artifact, FlexibleAxis, Quantization, Samples, TensorSpec, Variant
 from edgekit.records_json import from_json
 from edgekit.samples import prepare_for, reference
@@ -51,10 +52,23 @@ class Made(BaseModel):
     """The artifact in a lineage file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    path: Path
     recipe: str
     sha256: str
     quantization: dict[str, Any] | None = None
     flexible: tuple[FlexibleAxis, ...] = ()
+
+
+class Data(BaseModel):
+    """The samples in a lineage file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    origin: str
+    """A sentence that begins with the file that was given, if one was."""
+
+    @property
+    def file(self) -> str:
+        return self.origin.partition(", split once")[0]
 
 
 class Lineage(BaseModel):
@@ -62,6 +76,7 @@ class Lineage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     model: Origin
+    samples: Data
     artifact: Made
 
 
@@ -102,6 +117,9 @@ def bench(
     started = time.monotonic()
     fmt = format_of(file)
     sha256 = sha256_tree(file)
+    found = lineage_of(file, sha256)
+    if found is not None and found.model.path.exists():  # else it is compared with itself, on any inputs
+        refuse_uncalibrated(found, data)
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="bench") as opened:
@@ -195,6 +213,17 @@ def lineage_of(file: Path, sha256: str) -> Lineage | None:
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
     return found if found.artifact.sha256 == sha256 else None
+
+
+def refuse_uncalibrated(lineage: Lineage | None, data: Path | None) -> None:
+    """Refuse to hold a file with calibrated activations against its model on random inputs: they lie outside of the ranges that it has.
+
+    Raises:
+        InputError: no data is given, and the lineage tells of a calibrated recipe.
+    """
+    if data is None and lineage is not None and parse(lineage.artifact.recipe).needs_calibration:
+        name, of = lineage.artifact.path.name, lineage.samples.file
+        raise InputError(f"{name} was calibrated on {of}, and random inputs lie outside of what it knows: give that data with --data")
 
 
 def size_text(inputs: Sequence[TensorSpec]) -> str:
