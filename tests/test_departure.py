@@ -77,3 +77,9 @@ def test_the_same_values_in_another_order_are_no_departure() -> None:
     turned = made("", "RESHAPE", first[3].values.transpose(0, 2, 3, 1).reshape(1, -1))
     rows = compare([*first, flat, score], [*first, turned, made("", "FULLY_CONNECTED", score.values[:, ::-1])], 60)
     assert [row.verdict for row in rows[4:]] == ["agrees", "unseen"]
+
+
+def test_a_convolution_is_not_taken_for_its_activation_however_low_the_floor() -> None:
+    first = network()
+    second = [made("", "CONV_2D", tensor.values + RANDOM.normal(size=tensor.values.shape) * 0.1) for tensor in (first[1], first[3])]
+    assert [row.verdict for row in compare(first, second, 1)] == ["unseen", "agrees", "unseen", "agrees"]

@@ -11,7 +11,8 @@ from rich.text import Text
 from edgekit.cli import needs
 from edgekit.cli.options import MODEL, data_option, shape_option, shapes_from
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
-from edgekit.files import require_place
+from edgekit.errors import InputError
+from edgekit.files import require_place, write_text
 from edgekit.model import recognise
 from edgekit.verbs.diff import Compared, Difference, diff
 from edgekit.write.format import format_named, formats
@@ -54,6 +55,8 @@ def command(
     """
     fixed = shapes_from(shapes)
     if plot is not None:
+        if plot.suffix != ".svg":
+            raise InputError(f"--plot {plot} is drawn as SVG: give a name that ends in .svg")
         require_place(plot.parent)
     made = {fmt.suffix for fmt in formats().values()}
     for path in (a, b):
@@ -62,6 +65,7 @@ def command(
         found = diff(a, b, data, fixed, floor, progress)
     if plot is not None:
         draw(plot, found, f"{b.name} against {a.name}")
+        err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
     if json_wanted:
         print_json("diff", {"a": str(a), "b": str(b), "floor_db": found.floor_db, **found.found.model_dump(mode="json")})
     else:
@@ -75,7 +79,7 @@ def show(found: Difference, a: Path, b: Path, everything: bool) -> None:
     middle = next((place for place, row in enumerate(rows) if first and row.index == first.index), len(rows) - 1)
     begin, end = (0, len(rows)) if everything else (max(0, middle - AROUND), min(len(rows), middle + AROUND + 1))
     columns = [Column("", right=True), Column("op"), Column("tensor", shortened=True), Column("SQNR dB", right=True), Column("max rel", right=True, drop=2)]
-    columns += [Column("", drop=3), Column("counterpart", drop=1, shortened=True)]
+    columns += [Column(f"0 to {MOST_DB:g} dB", drop=3), Column("counterpart", drop=1, shortened=True)]
     stressed = middle - begin if first and begin <= middle < end else None
     print_table(columns, [line(row, found.floor_db) for row in rows[begin:end]], bold=stressed)
     if end - begin < len(rows):
@@ -87,7 +91,9 @@ def show(found: Difference, a: Path, b: Path, everything: bool) -> None:
     else:
         gone = f"{first.sqnr_db:.1f} dB" if first.sqnr_db is not None else "nothing like it"
         out.print(f"[bold red]first departure[/bold red]: {first.op} (node {first.node}), {gone} in {b.name}; below {found.floor_db:g} dB", soft_wrap=True)
-    err.print(f"{found.found.samples} of {found.origin}", style="dim", soft_wrap=True)
+    if not any(row.verdict == "agrees" for row in rows):
+        err.print("no tensor has a counterpart that agrees: are these files of one model?", soft_wrap=True)
+    err.print(f"compared on {found.found.samples} samples, out of {found.origin}", style="dim", soft_wrap=True)
 
 
 def line(row: Compared, floor_db: float) -> list[str | Text]:
@@ -109,4 +115,5 @@ def draw(path: Path, found: Difference, title: str) -> None:
     chart.add("SQNR", [{"value": (row.index, min(row.sqnr_db or 0.0, MOST_DB * 2)), "label": f"{row.op} {row.tensor}"} for row in seen])
     if seen:
         chart.add("floor", [(seen[0].index, found.floor_db), (seen[-1].index, found.floor_db)], show_dots=False)
-    chart.render_to_file(str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, chart.render(is_unicode=True))

@@ -25,7 +25,7 @@ def command(format_: str, op: str | None, json_wanted: bool) -> None:
         head = table.model_dump(mode="json", exclude={"operators"})
         print_json("ops", {**head, "current": table.current, "counts": table.counts, "operators": operators})
         return
-    print_table([Column("operator"), Column("verdict"), Column("right", right=True), Column("why not, and what to do", drop=1)], rows(table))
+    print_table([Column("operator"), Column("verdict"), Column("right", right=True), Column("why not, and what to do")], rows(table, whole=op is not None))
     if op is not None:
         for one in table.operators.values():
             print_cases(one)
@@ -36,8 +36,15 @@ def command(format_: str, op: str | None, json_wanted: bool) -> None:
         err.print("note: the table was made with another version of the converters than this edgekit installs: `make ops` makes it anew")
 
 
-def rows(table: Table) -> list[list[str]]:
-    return [[name, WORDS[one.verdict], f"{len(one.right)} of {one.cases}", "; ".join(one.refused)] for name, one in sorted(table.operators.items())]
+def rows(table: Table, whole: bool) -> list[list[str]]:
+    """A row for each operator; of several reasons the first, unless all are asked for."""
+
+    def why(one: Operator) -> str:
+        reasons = list(one.refused)
+        more = f" (and {len(reasons) - 1} more: --op tells)" if len(reasons) > 1 else ""
+        return "; ".join(reasons) if whole else (reasons[0] + more if reasons else "")
+
+    return [[name, WORDS[one.verdict], f"{len(one.right)} of {one.cases}", why(one)] for name, one in sorted(table.operators.items())]
 
 
 def print_cases(one: Operator) -> None:

@@ -21,6 +21,9 @@ LAYOUTS: dict[int, tuple[tuple[int, ...], ...]] = {3: ((0, 2, 1),), 4: ((0, 2, 3
 MOST_CANDIDATES = 24
 """Of more tensors of one size, those at the nearest depth are looked at: each costs a pass over its values."""
 
+NEARER_DB = 3.0
+"""How much nearer a tensor's counterpart has to be to what is made of it to be taken for that: half of the error's power."""
+
 EXACT_DB = 999.0
 
 
@@ -55,16 +58,33 @@ def compare(first: Sequence[Traced], second: Sequence[Traced], floor_db: float) 
         scored = [(*figures(tensor.values, other.values), other) for _, other in near]
         best = max(scored, key=lambda one: one[0], default=None)
         found.append((tensor, best))
-    agree = [best is not None and best[0] >= floor_db for _, best in found]
+    fused = nearer_behind(first, [best for _, best in found])
+    agree = [best is not None and best[0] >= floor_db and not fused[index] for index, (_, best) in enumerate(found)]
     again = agrees_again(first, agree)
     rows = []
     for index, (tensor, best) in enumerate(found):
-        hidden = again[index] or best is None or (not agree[index] and reordered(tensor.values, best[2].values, floor_db))
+        hidden = fused[index] or again[index] or best is None or (not agree[index] and reordered(tensor.values, best[2].values, floor_db))
         verdict = "agrees" if agree[index] else "unseen" if hidden else "departs"
         sqnr_db, max_rel, other = best if best is not None and verdict != "unseen" else (None, None, None)
         counterpart = f"{other.op} {other.name}".strip() if other else None
         rows.append(Compared(index, tensor.op, tensor.node, tensor.name, counterpart, sqnr_db, max_rel, verdict))
     return rows
+
+
+def nearer_behind(first: Sequence[Traced], best: Sequence[tuple[float, float | None, Traced] | None]) -> list[bool]:
+    """Of each tensor: whether its counterpart belongs to the tensor that is made of it, as a convolution's does to its activation's."""
+    made_of = {(read, index) for index, tensor in enumerate(first) for read in tensor.reads}
+    nearest: dict[str, list[int]] = {}
+    for index, one in enumerate(best):
+        if one is not None:
+            nearest.setdefault(one[2].id, []).append(index)
+    behind = [False] * len(first)
+    for sharing in nearest.values():
+        for index in sharing:
+            own = best[index]
+            rivals = [best[other] for other in sharing if other > index and (first[index].id, other) in made_of]
+            behind[index] = any(own is not None and rival is not None and rival[0] > own[0] + NEARER_DB for rival in rivals)
+    return behind
 
 
 def agrees_again(first: Sequence[Traced], agree: Sequence[bool]) -> list[bool]:
