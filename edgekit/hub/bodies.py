@@ -23,10 +23,17 @@ CONDITION = helper.make_tensor_type_proto(TensorProto.BOOL, [])
 
 def settle_bodies(model: ModelProto, settle: Work) -> bool:
     """Settle the bodies of each If and Loop of the main graph whose surroundings have fixed shapes. Whether a result has a shape that was not known."""
+
+    def anew(body: ModelProto) -> None:
+        del body.graph.value_info[:]
+        for value in body.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        settle(body)
+
     changed = False
     for node in model.graph.node:
         if node.op_type in CONTROL and outside(node) <= set(types(model)):
-            in_bodies(model, node, settle)
+            in_bodies(model, node, anew)
             changed |= note_results(model, node)
     return changed
 
@@ -50,18 +57,14 @@ def in_bodies(model: ModelProto, node: NodeProto, work: Work) -> None:
 def alone(model: ModelProto, body: GraphProto, given: Mapping[str, TypeProto]) -> ModelProto:
     """A body as a model whose inputs are its own, of the types given, and then those tensors that it reads from outside."""
     known, stored = types(model), constants(model.graph)
-    graph = GraphProto(name=body.name or "body", node=body.node, initializer=body.initializer)
-    own = set(makers(body)) | set(constants(body)) | set(given)
+    graph = GraphProto(name=body.name or "body", node=body.node, initializer=body.initializer, output=body.output, value_info=body.value_info)
     for name, kind in given.items():
         graph.input.add(name=name).type.CopyFrom(kind)
-    read = set[str]().union(*(outside(node) for node in body.node), (value.name for value in body.output))
-    for name in sorted(name for name in read - own if name in known):
+    for name in sorted(captured(body) & set(known)):
         if name in stored and stored[name].ByteSize() <= LARGE_BYTES:
             graph.initializer.append(stored[name])
         else:
             graph.input.add(name=name).type.CopyFrom(known[name])
-    for value in body.output:
-        graph.output.add(name=value.name).type.tensor_type.elem_type = value.type.tensor_type.elem_type
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
@@ -97,12 +100,13 @@ def note_results(model: ModelProto, node: NodeProto) -> bool:
 
 def outside(node: NodeProto) -> set[str]:
     """What a node and its bodies read that the bodies do not give themselves."""
-    found = {name for name in node.input if name}
-    for body in subgraphs(node):
-        own = {*makers(body), *constants(body), *(value.name for value in body.input)}
-        found |= {name for inner in body.node for name in outside(inner)} - own
-        found |= {value.name for value in body.output} - own
-    return found
+    return {name for name in node.input if name}.union(*(captured(body) for body in subgraphs(node)))
+
+
+def captured(body: GraphProto) -> set[str]:
+    """What a body reads from outside."""
+    own = {*makers(body), *constants(body), *(value.name for value in body.input)}
+    return set[str]().union(*(outside(node) for node in body.node), (value.name for value in body.output)) - own
 
 
 def types(model: ModelProto) -> dict[str, TypeProto]:

@@ -75,6 +75,21 @@ def boundary_notes(spec: Any, names: Mapping[str, str], tensors: Sequence[Mappin
     return notes
 
 
+def rename_inside(spec: Any, old: str, new: str) -> None:
+    """Rename a value where the bodies of cond and while_loop read it: coremltools' `rename_feature` looks at the outermost block only."""
+    blocks = [block for function in spec.mlProgram.functions.values() for block in function.block_specializations.values()]
+    while blocks:
+        for operation in blocks.pop().operations:
+            blocks += operation.blocks
+            for block in operation.blocks:
+                block.outputs[:] = [new if name == old else name for name in block.outputs]
+                for inner in block.operations:
+                    for argument in inner.inputs.values():
+                        for binding in argument.arguments:
+                            if binding.name == old:
+                                binding.name = new
+
+
 def operators(spec: Any) -> list[str]:
     """The kind of every operation of a specification's program that computes something."""
     blocks = [block for function in spec.mlProgram.functions.values() for block in function.block_specializations.values()]

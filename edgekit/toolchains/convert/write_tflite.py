@@ -27,6 +27,7 @@ from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of,
 from edgekit.toolchains.convert.tflite_direct import register
 from edgekit.toolchains.convert.tflite_file import read, share_buffers
 from edgekit.toolchains.convert.tflite_file import write as write_file
+from edgekit.toolchains.convert.tflite_loops import for_while
 from edgekit.toolchains.convert.tflite_lowerings import LOWERINGS
 from edgekit.toolchains.convert.tflite_same import fold_padding
 from edgekit.toolchains.convert.tighten import tighten
@@ -59,6 +60,7 @@ def run(job: Job) -> dict[str, Any]:
         inputs, outputs = inputs_of(hub), outputs_of(hub)
         notes += compute_in_float32(hub)
         lower(hub, LOWERINGS)
+        for_while(hub)
         pins = pin(hub)
         graph = convert(hub)
         notes += unroll(graph)

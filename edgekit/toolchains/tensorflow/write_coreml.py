@@ -9,7 +9,7 @@ import onnx
 
 from edgekit.hub.form import form
 from edgekit.hub.graph import spec
-from edgekit.hub.mlpackage import boundary_notes, identifiers, operators, save
+from edgekit.hub.mlpackage import boundary_notes, identifiers, operators, rename_inside, save
 from edgekit.toolchains.tensorflow.frozen import INPUT, frozen
 from edgekit.toolchains.tensorflow.source import tf
 
@@ -54,8 +54,10 @@ def run(job: Job) -> dict[str, Any]:
     described = package.get_spec()
     for position, one in enumerate(inputs):
         ct.utils.rename_feature(described, f"{INPUT}{position}", names[one["name"]], rename_outputs=False)
+        rename_inside(described, f"{INPUT}{position}", names[one["name"]])
     for name, one in zip(given, outputs, strict=True):
         ct.utils.rename_feature(described, name, names[one["name"]], rename_inputs=False)
+        rename_inside(described, name, names[one["name"]])
     notes = boundary_notes(described, names, [*inputs, *outputs])
     save(package, described, job.out / "model.mlpackage")
     return {"route": [f"coremltools from tensorflow {tf.__version__}"], "notes": notes, **form(hub, "nchw")(operators(described))}
