@@ -53,6 +53,10 @@ def test_right_tensor_by_tensor_and_wrong_as_it_runs_is_the_delegate() -> None:
     departed = first_departure(compare(first, first, 60), True, "XNNPACK")
     assert departed is not None
     assert departed.op == "Relu under XNNPACK"
+    for nothing in ("none", "evaluated"):
+        alone = first_departure(compare(first, first, 60), True, nothing)
+        assert alone is not None
+        assert alone.op == "Relu"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_each_recipe_is_smaller_right_and_float_at_its_ends(recipe: str, share: 
     outcome = quantized(file, "onnx", recipe, calibration if recipe == "w8a8" else None)
     small = outcome.folder / "model.onnx"
     assert small.stat().st_size < share * file.stat().st_size
+    onnx.checker.check_model(str(small), full_check=True)
     found = verified(tmp_path, made, small, "onnx", recipe)
     assert judge(found["parity"], recipe) is None
     assert found["boundary"] is None

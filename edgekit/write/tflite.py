@@ -12,7 +12,7 @@ FORMAT = Format(
     write_verb="write_tflite",
     quantize_verb="quantize_tflite",
     recipes={"fp32": Steps(), **{name: Steps(quantize=name) for name in ("fp16", "w8", "w4", "w8d", "w8a8", "w8a16")}},
-    refusals={"w4b32": "TFLite has scales per block of weights in fully connected layers only, none for convolutions: use w4"},
+    refusals={"w4b32": "edgekit writes no TFLite files with a scale for each block of weights, which TFLite has for fully connected layers alone: use w4"},
     write_tools=("onnx2tf", "onnx"),
     quantize_tools=("litert-quantizer",),
     verify_tools=("ai-edge-litert",),

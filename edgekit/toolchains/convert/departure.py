@@ -26,6 +26,9 @@ NEARER_DB = 3.0
 
 EXACT_DB = 999.0
 
+NO_DELEGATES = ("none", "evaluated")
+"""What a Runner says that hands nothing to a delegate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -136,9 +139,10 @@ def plain_figures(truth: Array, found: Array) -> tuple[float, float | None]:
 def first_departure(rows: Sequence[Compared], outputs_depart: bool, delegate: str) -> Compared | None:
     """The first tensor in order of computation that departs.
 
-    Where all agree and the outputs of the file as it runs do not, it is the delegate, which shows none of its inner tensors.
+    Where all agree and the outputs of the file as it runs do not, it is the delegate, if there is one, which shows none of its inner tensors.
     """
+    under = "" if delegate in NO_DELEGATES else f" under {delegate}"
     first = next((row for row in rows if row.verdict == "departs"), None)
     if first is None and outputs_depart and rows:
-        return replace(rows[-1], op=f"{rows[-1].op} under {delegate}", counterpart=None, sqnr_db=None, max_rel=None, verdict="departs")
+        return replace(rows[-1], op=f"{rows[-1].op}{under}", counterpart=None, sqnr_db=None, max_rel=None, verdict="departs")
     return first

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from edgekit.hub.graph import makers
+from edgekit.hub.order import sort
 
 DYNAMIC = ("MatMul", "Gemm", "LSTM")
 """Operators that have a dynamic form worth its name; a dynamic Conv is several times slower than a float one, so it keeps int8 weights only."""
@@ -63,7 +64,11 @@ def left_float(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
 
 
 def slim(model: onnx.ModelProto) -> None:
-    """Drop what only people and tools read: shapes of inner tensors, names of nodes, descriptions, long names of inner tensors."""
+    """Put the nodes in order, and drop what only people and tools read: shapes, names of nodes, descriptions, long names of inner tensors.
+
+    ONNX Runtime's quantizers put a pair of conversions at the end of the graph, behind what reads it: the file would run, but be no valid ONNX.
+    """
+    sort(model.graph)
     model.producer_name, model.producer_version = "edgekit", ""
     del model.graph.value_info[:]
     sizes = [entry for entry in model.metadata_props if entry.key.startswith("edgekit.shape.")]  # at which a flexible file begins
