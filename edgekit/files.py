@@ -10,20 +10,13 @@ import hashlib
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgekit.errors import SetupError
 
 CHUNK = 1 << 20
-BLOCK = 1 << 21
-PROBE = 1 << 16
-"""At the beginning, in the middle and at the end of each block, to see whether it holds repetitions: twice what deflate looks back."""
-NOTHING_FOUND = 0.002
-"""A share of the bytes: what repetitions have to save to be looked for."""
 
 
 @contextmanager
@@ -90,39 +83,6 @@ def parts(path: Path) -> list[Path]:
 def size_bytes(path: Path) -> int:
     """Bytes on disk of a file, or of all files below a folder."""
     return sum(file.stat().st_size for file in walk(path))
-
-
-def download_bytes(path: Path) -> int:
-    """Bytes after deflate, file by file, as an app store ships them: zlib at level 6.
-
-    Blocks are deflated side by side, each primed with the 32 kB before it (as pigz does), and where looking for repetitions finds none in
-    parts of a block, as in float weights, it is left out for that block, which is three times as fast: within 0.2 % of one stream.
-    """
-    jobs = ((file, start) for file in walk(path) for start in range(0, max(file.stat().st_size, 1), BLOCK))
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return sum(threads.map(deflated_bytes, *zip(*jobs, strict=True)))
-
-
-def deflated_bytes(file: Path, start: int) -> int:
-    """Bytes that one block of a file takes."""
-    window = min(start, 1 << zlib.MAX_WBITS)
-    with file.open("rb") as source:
-        source.seek(start - window)
-        before, block = source.read(window), source.read(BLOCK)
-    strategy = zlib.Z_DEFAULT_STRATEGY
-    if len(block) == BLOCK:
-        parts = [block[place : place + PROBE] for place in (0, BLOCK // 2, BLOCK - PROBE)]
-        if all(deflated(part, zlib.Z_RLE) <= deflated(part, strategy) * (1 + NOTHING_FOUND) for part in parts):
-            strategy = zlib.Z_RLE
-    last = start + BLOCK >= file.stat().st_size
-    return deflated(block, strategy, before, zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
-
-
-def deflated(block: bytes, strategy: int, before: bytes = b"", end: int = zlib.Z_FINISH) -> int:
-    """Bytes of a deflate stream (RFC 1951) of a block that follows `before`."""
-    settings = (6, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
-    packer = zlib.compressobj(*settings, before) if before else zlib.compressobj(*settings)
-    return len(packer.compress(block)) + len(packer.flush(end))
 
 
 @contextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgekit.errors import SetupError
-from edgekit.files import copy, disk_errors, download_bytes, sha256_tree, size_bytes, write_text, written_aside
+from edgekit.files import copy, disk_errors, sha256_tree, write_text, written_aside
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -47,24 +45,6 @@ def test_the_digest_of_a_folder_depends_on_names_and_content_only(tmp_path: Path
     a, b, c, d = (sha256_tree(tmp_path / folder) for folder in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
-
-
-def test_download_bytes_is_what_deflate_gives(tmp_path: Path) -> None:
-    content = b"edge" * 100_000
-    (tmp_path / "f").write_bytes(content)
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    assert download_bytes(tmp_path / "f") == len(packer.compress(content) + packer.flush())
-    assert size_bytes(tmp_path) == 400_000
-
-
-def test_download_bytes_of_many_blocks_is_within_a_few_thousandths_of_one_stream(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    weights = random.standard_normal(2_000_000).astype(np.float32).tobytes()
-    words = b" ".join(random.choice([b"conv", b"relu", b"add", b"weights", b"bias"], 400_000).tolist())
-    whole = b"".join((weights, words, random.integers(-20, 20, 3_000_000, np.int8).tobytes()))
-    (tmp_path / "f").write_bytes(whole)
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    assert download_bytes(tmp_path / "f") == pytest.approx(len(packer.compress(whole) + packer.flush()), rel=0.004)
 
 
 def test_a_full_disk_is_a_set_up_error_and_leaves_nothing(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgekit.deflate import download_bytes
 from edgekit.errors import ReleaseError
-from edgekit.files import download_bytes, sha256_file, sha256_tree, size_bytes, walk, written_aside
+from edgekit.files import sha256_file, sha256_tree, size_bytes, walk, written_aside
 from edgekit.records import Artifact, Run
 from edgekit.records_json import to_json
 from edgekit.release.archive import stored_zip

@@ -16,9 +16,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edgekit.deflate import download_bytes
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
-from edgekit.files import download_bytes, sha256_tree, size_bytes
+from edgekit.files import sha256_tree, size_bytes
 from edgekit.hub.bounds import BOUNDS
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject

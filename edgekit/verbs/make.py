@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgekit.deflate import download_bytes
 from edgekit.errors import ConvertError
-from edgekit.files import copy, download_bytes, parts, sha256_tree, size_bytes
+from edgekit.files import copy, parts, sha256_tree, size_bytes
 from edgekit.model import source_of
 from edgekit.recipe import Recipe
 from edgekit.records import Artifact, FlexibleAxis, Layout, Model, Quantization

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edgekit.files import download_bytes, sha256_tree, size_bytes
+from edgekit.deflate import download_bytes
+from edgekit.files import sha256_tree, size_bytes
 from edgekit.records import Accuracy, Artifact, Choice, Conditions, Latency, Measurement, Memory, Parity, Run, Variant, Violation
 
 PARITY = Parity(max_abs=1e-6, max_rel=2e-6, cosine=1.0, sqnr_db=999.0, top1_agreement=1.0, has_nan=False, all_zero=False, n=8)
