@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.toolchains.convert.attempts import GROUPS, Attempt, Options, Search, Wish, choose, keep_precision, methods, named, stretches, told
+from edgekit.toolchains.convert.attempts import GROUPS, Attempt, Options, Search, Wish, choose, keep_precision, methods, named, short_of, stretches, told
 from edgekit.toolchains.convert.sensitive import Loss
 
 NOTHING = Options(methods=["minmax"], equalised=False, clipped=False, corrected=False, sensitive=frozenset(), positions=range(10))
@@ -93,3 +93,16 @@ def test_a_floor_is_a_number_or_automatic() -> None:
 def test_a_note_names_a_dozen() -> None:
     assert named(["a", "b"]) == "'a', 'b'"
     assert named([str(i) for i in range(14)]).endswith("'11' and 2 more")
+
+
+def test_a_floor_that_is_out_of_reach_says_where_what_was_reached_and_what_to_do() -> None:
+    words = short_of(24.3, 60, "ONNX", "w8a8", "16 samples", "operators")
+    assert words.startswith("ONNX w8a8 keeps 24.3 dB on 16 samples, 60 dB were asked for")
+    assert "use w8 or fp16, or a lower --keep-float" in words
+    assert "use fp32, or" in short_of(70, 90, "ONNX", "fp16", "16 samples", "operators")
+
+
+def test_no_error_is_told_in_words(tmp_path: Path) -> None:
+    found = search(tmp_path, lambda attempt: 999.0 if attempt.clipped else 30.0)
+    best = choose(found, "w4", replace(NOTHING, clipped=True), None)
+    assert told(found, best, "4 samples") == ["minmax + clipped weights chosen: exact on 4 samples; tried too: minmax 30.0"]

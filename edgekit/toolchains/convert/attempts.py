@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgekit.hub.parity import NO_ERROR_DB as EXACT_DB
 from edgekit.hub.ranges import METHODS
 from edgekit.toolchains.convert.sensitive import Loss
 
@@ -188,9 +189,23 @@ def told(search: Search, best: Attempt, judged: str) -> list[str]:
             continue
         order = sorted(figures.items(), key=lambda item: (item[0] != str(best) or left != best.left, -item[1]))
         where = f", {state}" if best.left else ""
-        others = ", ".join(f"{name} {sqnr:.1f}" for name, sqnr in order[1:])
-        notes.append(f"{order[0][0]} {'chosen' if left == best.left else 'best'}{where}: {order[0][1]:.1f} dB on {judged}; tried too: {others}")
+        others = ", ".join(f"{name} {decibels(sqnr).removesuffix(' dB')}" for name, sqnr in order[1:])
+        notes.append(f"{order[0][0]} {'chosen' if left == best.left else 'best'}{where}: {decibels(order[0][1])} on {judged}; tried too: {others}")
     return notes
+
+
+def short_of(best_db: float, floor_db: float, form: str, recipe: str, judged: str, kind: str) -> str:
+    """Why a floor cannot be kept, and what to do; `form` is the format's title, `kind` what was left in higher precision."""
+    finer = "fp32" if recipe == "fp16" else "fp16 or fp32" if recipe == "w8" else "w8 or fp16"
+    return (
+        f"{form} {recipe} keeps {decibels(best_db)} on {judged}, {floor_db:g} dB were asked for, "
+        f"and no {kind} left in higher precision reach it: use {finer}, or a lower --keep-float"
+    )
+
+
+def decibels(sqnr_db: float) -> str:
+    """`31.4 dB`, or `exact`."""
+    return "exact" if sqnr_db >= EXACT_DB else f"{sqnr_db:.1f} dB"
 
 
 def named(names: Sequence[str]) -> str:

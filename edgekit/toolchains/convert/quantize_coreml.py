@@ -12,7 +12,7 @@ from coreml_activations import with_pairs  # type: ignore[import-not-found]
 from coreml_weights import float32_weights, int4, int8  # type: ignore[import-not-found]
 
 from edgekit.hub.mlpackage import save
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, methods, named, told
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told
 from edgekit.toolchains.convert.calibration import CalibrationSet
 from edgekit.toolchains.convert.coreml_ranges import Integers, Simulated, chosen, observed, quantizable, sensitive
 from edgekit.toolchains.convert.coreml_runner import CoreMl
@@ -182,14 +182,13 @@ def kept(job: Job, wish: Wish, options: Options, best: Attempt, loss: Loss, befo
     """What was left in float, and why; refuses where the floor is not kept."""
     floor = wish.floor_db
     if floor is not None and loss.sqnr_db < floor:
-        words = f"w8a8 keeps {loss.sqnr_db:.1f} dB on calibration samples, {floor:g} dB were asked for"
         if wish.keep_float != "auto":
-            job.refuse(f"{words}, and no operations left float reach it: use w8 or fp16, or a lower floor", kind="input")
-        return [f"{words}: not reached by leaving operations float"]
+            job.refuse(short_of(loss.sqnr_db, floor, "Core ML", "w8a8", "calibration samples", "operations"))
+        return [f"w8a8 keeps {decibels(loss.sqnr_db)} on calibration samples, {floor:g} dB were asked for: not reached by leaving operations float"]
     if not best.left:
         return []
     if best == replace(best, left=options.sensitive):
         return [f"{len(best.left)} operations before a logarithm keep float activations: int8 lost too much there"]
     steps = before.program.steps
     names = [f"{steps[index].op_type} {steps[index].name}" for index in sorted(best.left)]
-    return [f"{len(names)} of {len(options.positions)} operations keep float activations for {loss.sqnr_db:.1f} dB: {named(names)}"]
+    return [f"{len(names)} of {len(options.positions)} operations keep float activations for {decibels(loss.sqnr_db)}: {named(names)}"]

@@ -18,7 +18,7 @@ import onnx
 
 from edgekit.hub.ranges import limits
 from edgekit.hub.weights import rounded
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, methods, named, told
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told
 from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
 from edgekit.toolchains.convert.integer_io import FloatBoundary
 from edgekit.toolchains.convert.onnx_int4 import as_stored, store_int4
@@ -181,16 +181,17 @@ class Maker:
         """What was left in a higher precision, and why; refuses where the floor is not kept."""
         floor = self.wish.floor_db
         if floor is not None and sqnr_db < floor:
-            words = f"{self.recipe} keeps {sqnr_db:.1f} dB on {self.calibration.origin}, {floor:g} dB were asked for"
+            judged = self.calibration.origin
             if self.wish.keep_float != "auto":
-                self.job.refuse(f"{words}, and no operators left in higher precision reach it: use w8 or fp16, or a lower floor", kind="input")
+                self.job.refuse(short_of(sqnr_db, floor, "ONNX", self.recipe, judged, "operators"))
+            words = f"{self.recipe} keeps {decibels(sqnr_db)} on {judged}, {floor:g} dB were asked for"
             return [f"{words}: not reached by leaving operators in higher precision"]
         if not best.left:
             return []
         if best.left == self.options.sensitive:
             return [f"{len(best.left)} operators before a logarithm keep float32 activations: {self.recipe} lost too much there"]
         names = [f"{self.nodes[index].op_type} {self.nodes[index].name or self.nodes[index].output[0]}" for index in sorted(best.left)]
-        return [f"{len(names)} of {len(self.nodes)} operators left in higher precision for {sqnr_db:.1f} dB: {named(names)}"]
+        return [f"{len(names)} of {len(self.nodes)} operators left in higher precision for {decibels(sqnr_db)}: {named(names)}"]
 
 
 def expose(model: onnx.ModelProto) -> list[str]:

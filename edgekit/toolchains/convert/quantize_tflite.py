@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub.ranges import limits
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, methods, named, told
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told
 from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
 from edgekit.toolchains.convert.integer_io import FloatBoundary, quantization
 from edgekit.toolchains.convert.runners import Array, CannotRunError, LiteRt
@@ -168,16 +168,17 @@ class Maker:
         """What was left in a higher precision, and why; refuses where the floor is not kept."""
         floor = self.wish.floor_db
         if floor is not None and sqnr_db < floor:
-            words = f"{self.recipe} keeps {sqnr_db:.1f} dB on {self.calibration.origin}, {floor:g} dB were asked for"
+            judged = self.calibration.origin
             if self.wish.keep_float != "auto":
-                self.job.refuse(f"{words}, and no operators left in higher precision reach it: use w8 or fp16, or a lower floor", kind="input")
+                self.job.refuse(short_of(sqnr_db, floor, "TFLite", self.recipe, judged, "operators"))
+            words = f"{self.recipe} keeps {decibels(sqnr_db)} on {judged}, {floor:g} dB were asked for"
             return [f"{words}: not reached by leaving operators in higher precision"]
         if not best.left:
             return []
         if best.left == self.options.sensitive:
             return [f"{len(best.left)} operators before a logarithm keep float32 activations: {self.recipe} lost too much there"]
         names = [f"{self.ops[index].kind} {self.ops[index].output}" for index in sorted(best.left)]
-        return [f"{len(names)} of {len(self.ops)} operators left in higher precision for {sqnr_db:.1f} dB: {named(names)}"]
+        return [f"{len(names)} of {len(self.ops)} operators left in higher precision for {decibels(sqnr_db)}: {named(names)}"]
 
 
 def inner_tensors(path: Path, model: TfliteFile) -> Callable[[list[Array]], Iterator[tuple[str, Array]]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.hub.bounds import BOUNDS
+from edgekit.hub.parity import NO_ERROR_DB as EXACT_DB
 from edgekit.toolchains.convert.runners import Array, Runner
 
 ENOUGH_DB = 15.0
@@ -50,12 +51,12 @@ class Judge:
     def loss(self, after: Runner) -> Loss:
         """Run the other file on the same samples; its integers count as the numbers that they stand for."""
         found = [[np.asarray(values, np.float64) for values in after.run(feeds)] for feeds in self.samples]
-        worst = Loss(0.0, 999.0, None)
+        worst = Loss(0.0, EXACT_DB, None)
         for index, spec in enumerate(self.outputs):
             a = np.concatenate([values[index].reshape(-1) for values in self.expected])
             b = np.concatenate([values[index].reshape(-1) for values in found])
             error, power = float(np.sum((a - b) ** 2)), float(np.sum(a**2))
-            sqnr = 999.0 if error == 0 else float(10 * np.log10(power / error)) if power else -999.0
+            sqnr = EXACT_DB if error == 0 else float(10 * np.log10(power / error)) if power else -EXACT_DB
             relative = float(np.abs(a - b).max(initial=0) / (np.abs(a).max(initial=0) or 1.0))
             dead = spec["name"] if a.any() and not b.any() else worst.zero_output
             worst = Loss(max(worst.max_rel, relative), float(np.minimum(worst.sqnr_db, sqnr)), dead)
