@@ -77,8 +77,8 @@ def test_keras_recurrent_layers_are_layers_in_the_hub(everything: list[Case]) ->
 
 
 def test_the_page_lists_each_refusal_once() -> None:
-    refused = Cell("refused", "node 'while_loop_of_some_layer' is a Loop, which no mobile format carries: export it")
-    other = Cell("refused", "node 'while_loop_of_another' is a Loop, which no mobile format carries: export it")
+    refused = Cell("refused", "node 'while_loop_of_some_layer' (Loop) gives 'steps', whose shape is known only when the model runs: export it")
+    other = Cell("refused", "node 'while_loop_of_another' (Loop) gives 'steps', whose shape is known only when the model runs: export it")
     text = page(
         [
             Case("loop", "onnx", Path("a"), cells={"tflite": refused, "onnx": Cell("verified", "", 2e-7)}),
@@ -87,6 +87,6 @@ def test_the_page_lists_each_refusal_once() -> None:
     )
     assert "1 verified, 2 refused, 0 wrong, 0 crashed" in text
     assert "| Loop | refused [1] | – | – | refused [1] | – |" in text
-    assert "**[1]** ONNX × Loop → TFLite, .pt2 × Loop → TFLite: node '…' is a Loop" in text
-    assert "It would take: TFLite has WHILE" in text
+    assert "**[1]** ONNX × Loop → TFLite, .pt2 × Loop → TFLite: node '…' (Loop) gives" in text
+    assert "It would take: tensors of unknown length" in text
     assert set(FORMATS) == {"tflite", "coreml", "onnx"}

@@ -240,7 +240,7 @@ def check_static(model: ModelProto) -> None:
                 )
     for node in model.graph.node:
         if node.op_type == "Scan":
-            message = f"node {title(node)!r} is a Scan over a length known only when the model runs, which no mobile format carries"
+            message = f"node {title(node)!r} is a Scan, which no mobile format carries"
             raise Refusal(f"{message}: export recurrent layers unrolled, or as LSTM and GRU", kind="convert", op=node.op_type, node=title(node))
         for name in node.output:
             if name and name not in fixed:

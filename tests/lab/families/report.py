@@ -18,12 +18,9 @@ from tests.lab.networks import ROOT
 PAGE = ROOT / "docs/matrix.md"
 
 WOULD_TAKE = (
-    (
-        r"is a Loop, which no mobile format carries",
-        "TFLite has WHILE and Core ML while_loop: a writer of bodies as subgraphs; ONNX has Loop itself: a hub that keeps it",
-    ),
+    (r"\(Loop\) gives", "tensors of unknown length at the boundary, which TFLite and Core ML do not promise to run"),
     (r"operator (WHILE|IF) ", "a reader of TFLite's further subgraphs, whose shapes LiteRT does not tell"),
-    (r"If node|Operator If|operator If", "Core ML's cond: a writer of branches as MIL blocks"),
+    (r"operator If ", "TFLite's IF with branches as subgraphs, where onnx2tf computes both and selects"),
     (r"keeps? (its|their) state", "the state as inputs and outputs of the file"),
     (r"no Keras|no torch", "nothing: the framework has no such model"),
 )
