@@ -33,6 +33,13 @@ def test_a_wrong_option_is_input() -> None:
     assert edgekit("deploy", "x.onnx", "--target", "local", "--threads", "0").code == 2
 
 
+def test_an_option_is_listed_where_it_can_be_used() -> None:
+    assert "--layout" in edgekit("convert", "--help").stdout
+    listed = edgekit("deploy", "--help").stdout
+    assert "--io" in listed
+    assert "--layout" not in listed
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     done = subprocess.run([EDGEKIT, "inspect", tmp_path / "absent.onnx", "--debug"], capture_output=True, text=True)
     assert "Traceback" in done.stderr
@@ -61,11 +68,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.toolchain
 def test_tables_give_way_on_narrow_terminals_and_carry_no_colour_in_pipes(tmp_path: Path) -> None:
     network, data = digits("depthwise")
-    argv = ["deploy", network, "--target", "local", "--to", "tflite", "--recipe", "fp32,w8a8", "--data", data]
+    argv = ["deploy", network, "--target", "local", "--to", "tflite", "--recipe", "fp32,w8a8", "--io", "integer", "--data", data]
     wide = edgekit(*argv, COLUMNS="200")
     assert wide.code == 0, wide.stderr
     assert "model memory" in wide.stdout
     assert "ship " in wide.stdout
+    assert "tflite w8a8  ok" in wide.stdout
     assert "\x1b[" not in wide.stdout + wide.stderr
     narrow = edgekit("runs", "show", "last", COLUMNS="70")
     assert "model memory" not in narrow.stdout

@@ -8,7 +8,18 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.options import MODEL, data_option, formats_from, recipe_option, recipes_from, shape_option, shapes_from, wish_options, wishes_from
+from edgekit.cli.options import (
+    MODEL,
+    data_option,
+    formats_from,
+    layout_option,
+    recipe_option,
+    recipes_from,
+    shape_option,
+    shapes_from,
+    wish_options,
+    wishes_from,
+)
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.files import require_place
 from edgekit.model import recognise
@@ -23,6 +34,7 @@ from edgekit.verbs.source import open_source
 @recipe_option
 @data_option
 @shape_option
+@layout_option
 @wish_options
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the files go.")
 @may_install

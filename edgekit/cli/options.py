@@ -29,21 +29,23 @@ recipe_option = click.option(
 
 
 def wish_options(function: Function) -> Function:
-    """What is wished of the files beside recipe and format; gather it with `wishes_from`."""
+    """What is wished of the files beside recipe, format and layout; gather it with `wishes_from`."""
     ranges = "How ranges of activations are set.  [default: auto, by their error]"
-    axes = "Axes of inputs and outputs: the model's own, or nhwc.  [default: model]"
     way = "Over ONNX, or by the framework's own converter.  [default: any, whichever is right]"
     options = (
         click.option("--calibration", type=click.Choice(wishes.CALIBRATIONS), default="auto", help=ranges),
         click.option("--keep-float", metavar="auto|DB", help="Leave what loses most in float until the SQNR is that many dB, or the recipe's floor."),
         click.option("--io", type=click.Choice(wishes.IOS), default="float", help="What a w8a8 file takes and gives.  [default: float]"),
-        click.option("--layout", type=click.Choice(wishes.LAYOUTS), default="model", help=axes),
         click.option("--route", type=click.Choice(wishes.ROUTES), default="any", help=way),
         click.option("--no-cache", is_flag=True, help="Make everything anew, and keep that."),
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+AXES = "Axes of inputs and outputs: the model's own, or nhwc.  [default: model]"
+layout_option = click.option("--layout", type=click.Choice(wishes.LAYOUTS), default="model", help=AXES)
 
 
 def wishes_from(options: Mapping[str, Any]) -> Wishes:
@@ -53,7 +55,7 @@ def wishes_from(options: Mapping[str, Any]) -> Wishes:
         InputError: --keep-float is neither `auto` nor a number of dB.
     """
     names = ("calibration", "io", "layout", "route")
-    return Wishes(keep_float=keep_float_from(options["keep_float"]), **{name: options[name] for name in names})
+    return Wishes(keep_float=keep_float_from(options["keep_float"]), **{name: options[name] for name in names if name in options})
 
 
 def keep_float_from(word: str | None) -> Literal["auto"] | float | None:

@@ -76,8 +76,8 @@ def deploy(
         DeviceError: the device could not be reached or is in use; once it was, what goes wrong there fails a variant only.
     """
     started = time.monotonic()
-    if wishes.io != "float" or wishes.layout != "model":
-        raise InputError("what is measured takes and gives what the model does: leave out --io and --layout, or write such files with `edgekit convert`")
+    if wishes.layout != "model":
+        raise InputError("what is measured has the axes of the model: leave out the layout, or write such files with `edgekit convert`")
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
     with connect(device.address) as transport, Bench.open(transport, device, settings, verb="deploy") as bench:
