@@ -130,11 +130,15 @@ def refuse_placeholders(job: Job, graph: Any) -> None:
 
 
 def write(graph: Any, path: Path) -> None:
-    """Write the file with the signature `serving_default`; constants that occur several times are stored once."""
+    """Write the file with the signature `serving_default`; constants that occur several times are stored once, no two tensors share a name."""
     graph.description = "edgekit"
     write_model_file(schema_tflite=vars(schema_py_generated), model_ir=graph, output_tflite_path=str(path))
     constants = [np.asarray(tensor.data).tobytes() for tensor in graph.tensors.values() if tensor.data is not None]
-    if sum(map(len, set(constants))) < sum(map(len, constants)) * WORTH_SHARING:
+    shared = sum(map(len, set(constants))) < sum(map(len, constants)) * WORTH_SHARING
+    if shared or graph.subgraphs:
         model = read(path)
+        for number, body in enumerate(model.table.subgraphs[1:], 1):  # the quantizer wants no two tensors of one name
+            for tensor in body.tensors:
+                tensor.name = f"{number}/".encode() + (tensor.name or b"")
         share_buffers(model.table)
         write_file(model, path)
