@@ -2,6 +2,8 @@
 
     python benchmarks/convert_many.py [PAIRS]
 
+Memory is told of fp32, and of w8 with w8a8, which are calibrated on samples made up.
+
 Each conversion starts from a cache that holds the toolchains alone. The bars: 1.2 × the slowest single one, where two processors allow;
 6 × the model + 400 MB for each worker.
 """
@@ -29,6 +31,7 @@ from edgekit.toolchains.room import needed_bytes
 
 FORMATS = ("tflite", "coreml", "onnx")
 BAR = 1.2
+SAMPLES = 32
 STAGES = ((64, 2), (128, 2), (256, 2), (512, 9))
 """Channels and residual convolutions (3 × 3) of each stage: 25 million weights, most of them in the last, as in a ResNet-50."""
 
@@ -82,11 +85,11 @@ def fresh_cache() -> Iterator[Path]:
         yield cache
 
 
-def convert(model: Path, formats: tuple[str, ...], peaks: dict[str, int] | None = None) -> float:
+def convert(model: Path, formats: tuple[str, ...], peaks: dict[str, int] | None = None, more: tuple[str, ...] = ()) -> float:
     """Seconds of one conversion as a user calls it; the workers' peaks go into `peaks`."""
     with fresh_cache() as cache:
         env = {**os.environ, "EDGEKIT_CACHE_DIR": str(cache), "EDGEKIT_DATA_DIR": str(cache.parent / "data")}
-        argv = [str(Path(sys.executable).parent / "edgekit"), "convert", str(model), "--to", ",".join(formats), "-o", str(cache.parent / "out")]
+        argv = [str(Path(sys.executable).parent / "edgekit"), "convert", str(model), "--to", ",".join(formats), "-o", str(cache.parent / "out"), *more]
         took = timed(argv, cache.parent, env)
         for result in (cache / "results").glob("*/result.json"):
             worker = json.loads(result.read_text())["worker"]
@@ -104,10 +107,19 @@ def main(pairs: int) -> None:
         peaks: dict[str, int] = {}
         mine, theirs = interleaved(lambda: convert(model, FORMATS, peaks), lambda: convert(model, (slowest,)), pairs)
         print(of_pairs(f"three formats against {slowest} alone", mine, theirs, BAR), flush=True)
-        size = model.stat().st_size
-        for verb, peak in sorted(peaks.items(), key=lambda item: -item[1]):
-            told = "met" if peak <= needed_bytes(size) else "missed"
-            print(f"peak memory of {verb:<29} {peak / 1e6:.0f} MB of {needed_bytes(size) / 1e6:.0f} MB: {told}", flush=True)
+        tell("fp32", peaks, model)
+        data, quantized = Path(scratch, "data.npz"), dict[str, int]()
+        np.savez(data, image=np.random.default_rng(1).standard_normal((SAMPLES, 3, 64, 64)).astype(np.float32))
+        convert(model, FORMATS, quantized, ("--recipe", "w8,w8a8", "--data", str(data)))
+        tell("w8, w8a8", quantized, model)
+
+
+def tell(recipes: str, peaks: dict[str, int], model: Path) -> None:
+    """Print each worker's peak memory, largest first."""
+    bar = needed_bytes(model.stat().st_size)
+    for verb, peak in sorted(peaks.items(), key=lambda item: -item[1]):
+        told = "met" if peak <= bar else "missed"
+        print(f"{recipes}: peak memory of {verb:<19} {peak / 1e6:.0f} MB of {bar / 1e6:.0f} MB: {told}", flush=True)
 
 
 if __name__ == "__main__":
