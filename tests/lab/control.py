@@ -68,6 +68,11 @@ def judge(name: str, format_: str, precision: str) -> str:
         except Refused as exc:
             return f"refused: {exc}"
         runner = worker("runners").open_runner(folder / f"write/model.{SUFFIX[format_]}", format_)
+        if format_ == "tflite":
+            table = worker("tflite_file").read(folder / "write/model.tflite").table
+            names = [tensor.name for body in table.subgraphs for tensor in body.tensors]
+            if len({*names}) < len(names):
+                return "wrong: tensors share their names, which the quantizer refuses"
         source = ReferenceEvaluator(model)
         for values in INPUTS[name]:
             feeds = [np.asarray(value).reshape(one["shape"]).astype(one["dtype"]) for value, one in zip(values, runner.inputs, strict=True)]
