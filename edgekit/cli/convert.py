@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
+from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.options import (
     MODEL,
     data_option,
@@ -73,5 +74,6 @@ def command(
         for variant in variants:
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
+        print_file_notes(variants, "the .json beside each file")
         err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
     return 4 if any(variant.status == "failed" for variant in variants) else 0

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
+from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
 from edgekit.cli.options import (
     MODEL,
@@ -94,6 +95,7 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
         print_json(verb, {**show.run_json(done.run), "finished": done.whole, **cost})
     else:
         show.print_run(done.run)
+        print_file_notes(done.run.variants, f"`edgekit runs show {done.run.id} --json`")
         waited = f", {done.waited_s:.0f} s waiting for it" if done.waited_s else ""
         err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device{waited}; {bytes_text(done.pushed_bytes)} sent to it", style="dim")
         if not done.whole:
