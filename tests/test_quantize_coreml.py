@@ -98,6 +98,21 @@ def test_layers_stay_float_until_the_floor_is_kept_and_what_cannot_be_is_refused
         network.quantized("w8a8", keep_float=90.0, calibration="minmax")
 
 
+@pytest.mark.parametrize(("recipe", "floor", "how"), [("w4", 24.0, "weights are int8"), ("w8", 44.0, "weights stay float")])
+def test_weights_keep_a_higher_precision_until_the_floor_is_kept(recipe: str, floor: float, how: str, network: Network, tmp_path: Path) -> None:
+    outcome = network.quantized(recipe, keep_float=floor)
+
+    found = verified(tmp_path, network.made, outcome.folder / "model.mlpackage", "coreml", recipe)
+    assert any(how in note for note in outcome.result["notes"]), outcome.result["notes"]
+    assert found["parity"]["sqnr_db"] > floor - 1
+    assert size(outcome.folder / "model.mlpackage") < size(network.package)
+
+
+def test_four_bits_refuse_a_floor_that_eight_do_not_keep(network: Network) -> None:
+    with pytest.raises(ConvertError, match="and no weights left in higher precision reach it: use w8 or fp16"):
+        network.quantized("w4b32", keep_float=90.0)
+
+
 def test_what_a_package_cannot_carry_is_refused(network: Network) -> None:
     with pytest.raises(ConvertError, match="not w8d: choose one of those"):
         network.quantized("w8d")

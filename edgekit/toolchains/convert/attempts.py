@@ -203,6 +203,13 @@ def short_of(best_db: float, floor_db: float, form: str, recipe: str, judged: st
     )
 
 
+def untouched(recipe: str, smaller: bool, four_bits: bool) -> list[str]:
+    """A note where a recipe has done little or nothing: whether any weight is `smaller` in the file, and any of `four_bits`."""
+    if not smaller:
+        return [f"nothing in this model is stored smaller by {recipe}: it has no weights of a kind and size that {recipe} is for"]
+    return [] if four_bits or recipe not in ("w4", "w4b32") else [f"no weight of this model is stored in 4 bits by {recipe}: those that are smaller are int8"]
+
+
 def decibels(sqnr_db: float) -> str:
     """`31.4 dB`, or `exact`."""
     return "exact" if sqnr_db >= EXACT_DB else f"{sqnr_db:.1f} dB"

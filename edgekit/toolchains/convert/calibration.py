@@ -6,11 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgekit.hub.ranges import Histogram
 from edgekit.toolchains.convert.runners import Array, Spec
+
+if TYPE_CHECKING:
+    from edgekit.toolchains.worker import Job
 
 MOST_JUDGES = 16
 RANDOM = 4
@@ -37,7 +41,12 @@ class CalibrationSet:
     @property
     def origin(self) -> str:
         """What the judges are, for a note."""
-        return f"{len(self.aside)} calibration samples kept aside" if self.count >= 8 else f"{self.count or RANDOM} samples"
+        return f"{len(self.aside)} calibration samples kept aside" if self.count >= 8 else f"{self.count} samples" if self.count else f"{RANDOM} random samples"
+
+    @property
+    def constant(self) -> bool:
+        """Whether all samples together hold, in each input, one value only: they say nothing of what the model meets."""
+        return bool(self.arrays) and sum(array.size for array in self.arrays) > len(self.arrays) and all(map(one_value, self.arrays))
 
     def feeds(self, index: int) -> list[Array]:
         return [np.asarray(array[index]).astype(spec["dtype"]) for array, spec in zip(self.arrays, self.inputs, strict=True)]
@@ -54,6 +63,18 @@ class CalibrationSet:
         for index in self.fit:
             yield self.feeds(index)
             progress("calibrating", (index + 1) / len(self.fit))
+
+
+def one_value(array: Array) -> bool:
+    """Whether all values are the same; read sample by sample, to the first that is not."""
+    return array.size == 0 or all(bool((sample == array.flat[0]).all()) for sample in array)
+
+
+def require_variety(job: Job, calibration: CalibrationSet) -> None:
+    """Refuse to set ranges by samples in which every value is the same: all ranges would be as good as none."""
+    if calibration.constant:
+        recipe = job.options["recipe"]
+        job.refuse(f"the calibration samples are constant, each input holds one value only, so {recipe} has no ranges to go by: give real ones with --data")
 
 
 def made_up(spec: Spec, rng: np.random.Generator) -> Array:

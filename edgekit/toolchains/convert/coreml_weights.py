@@ -44,9 +44,12 @@ def int8(model: Any, spared: Collection[str]) -> Any:
     return linear_quantize_weights(model, OptimizationConfig(global_config=each, op_name_configs=dict.fromkeys(spared)))
 
 
-def int4(model: Any, spared: Collection[str], block: int | None, clipped: bool) -> tuple[Any, list[str]]:
-    """A scale and a zero point for each output channel, or for each `block` input channels of it; the model, and notes."""
-    quantize = FourBits(set(spared), block, clipped)
+def int4(model: Any, spared: Collection[str], block: int | None, clipped: bool, eight: Collection[str] = ()) -> tuple[Any, list[str]]:
+    """A scale and a zero point for each output channel, or for each `block` input channels of it; the model, and notes.
+
+    `spared`: names of weights that stay float; `eight`: of those that become int8.
+    """
+    quantize = FourBits(set(spared), block, clipped, set(eight))
     made = _apply_graph_pass(model, quantize, spec_version=IOS18)
     notes = []
     if quantize.eight:
@@ -59,8 +62,8 @@ def int4(model: Any, spared: Collection[str], block: int | None, clipped: bool) 
 class FourBits(AbstractGraphPass):  # type: ignore[misc]
     """Every large float weight becomes a constexpr_blockwise_shift_scale of int4."""
 
-    def __init__(self, spared: set[str], block: int | None, clipped: bool) -> None:
-        self.spared, self.block, self.clipped = spared, block, clipped
+    def __init__(self, spared: set[str], block: int | None, clipped: bool, wished: set[str]) -> None:
+        self.spared, self.block, self.clipped, self.wished = spared, block, clipped, wished
         self.without_blocks = self.eight = 0
 
     def apply(self, program: Any) -> None:
@@ -70,34 +73,60 @@ class FourBits(AbstractGraphPass):  # type: ignore[misc]
                     self.replace(function, operation)
 
     def replace(self, function: Any, operation: Any) -> None:
-        readers = [reader for variable in operation.outputs for reader in variable.child_ops]
-        if operation.op_type != "const" or operation.name in self.spared or not readers or {r.op_type for r in readers} - MATRIX_READERS:
+        if operation.name in self.spared or not is_matrix(operation):
             return
         weight = operation.outputs[0].val
-        if not isinstance(weight, np.ndarray) or weight.dtype.kind != "f" or weight.ndim < 2 or weight.size <= SMALLEST:
-            return
         inner, outer = select_input_output_channel_axis(operation)
         if outer is None:
             return
-        blocks = None
+        blocks, wished = None, operation.name in self.wished
         if stays_eight(weight, outer):
             self.eight += 1
+        elif wished:
+            pass
         elif self.block is not None and inner is not None and weight.shape[inner] % self.block == 0:
             blocks = (inner, self.block)
         elif self.block is not None:
             self.without_blocks += 1
-        made = mb.constexpr_blockwise_shift_scale(**self.numbers(weight, outer, blocks), before_op=operation, name=f"{operation.name}_integers")
+        numbers = self.numbers(weight, outer, blocks, wished)
+        made = mb.constexpr_blockwise_shift_scale(**numbers, before_op=operation, name=f"{operation.name}_integers")
         function.replace_uses_of_var_after_op(anchor_op=operation, old_var=operation.outputs[0], new_var=made, force_replace=True)
         function.remove_ops([operation])
 
-    def numbers(self, weight: Array, outer: int, blocks: tuple[int, int] | None) -> dict[str, Array]:
+    def numbers(self, weight: Array, outer: int, blocks: tuple[int, int] | None, eight: bool) -> dict[str, Array]:
         """Parameters of constexpr_blockwise_shift_scale."""
-        if stays_eight(weight, outer):
+        if eight or stays_eight(weight, outer):
             data, scale = eight_bits(weight, outer)
             return {"data": data, "scale": scale}
         data, scale, zero_point = four_bits(weight, outer, blocks, self.clipped)
         four = types.nptype_from_builtin(types.int4)
         return {"data": data.astype(four), "scale": scale, "offset": zero_point.astype(four)}
+
+
+def is_matrix(operation: Any) -> bool:
+    """Whether it is a float constant that 4 bits suit: of some size, and read by layers alone."""
+    readers = [reader for variable in operation.outputs for reader in variable.child_ops]
+    if operation.op_type != "const" or not readers or {reader.op_type for reader in readers} - MATRIX_READERS:
+        return False
+    weight = operation.outputs[0].val
+    return isinstance(weight, np.ndarray) and weight.dtype.kind == "f" and weight.ndim >= 2 and weight.size > SMALLEST
+
+
+def matrices(model: Any, spared: Collection[str]) -> list[str]:
+    """Names of the constants that are not spared and that 4 bits suit, in order of computation."""
+    found = Matrices()
+    _apply_graph_pass(model, found, spec_version=IOS18, return_pymil_prog=True)
+    return [name for name in found.names if name not in spared]
+
+
+class Matrices(AbstractGraphPass):  # type: ignore[misc]
+    """Changes nothing: reads the names of weights."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def apply(self, program: Any) -> None:
+        self.names += [operation.name for function in program.functions.values() for operation in function.operations if is_matrix(operation)]
 
 
 def stays_eight(weight: Array, axis: int) -> bool:

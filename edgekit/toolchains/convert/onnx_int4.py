@@ -37,6 +37,11 @@ def store_int4(model: onnx.ModelProto, block: int | None, clipped: bool, kept: s
         model.graph.initializer.append(numpy_helper.from_array(pairs, TABLE))
 
 
+def has_int4(model: onnx.ModelProto) -> bool:
+    """Whether any weight is stored in 4 bits, while constants have the names that they were given here."""
+    return any(node.op_type == "MatMulNBits" or TABLE in node.input for node in model.graph.node)
+
+
 def rows(values: Array, axis: int, block: int | None) -> Array:
     """Each row is what shares a scale; `axis` counts output channels."""
     flat = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)

@@ -62,6 +62,11 @@ def floats(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return {name: t for name, t in found if t.data_type == wanted and np.prod(t.dims) >= LEAST_VALUES and name not in outputs}
 
 
+def float_values(model: onnx.ModelProto) -> int:
+    """How many numbers are in the constants that are worth storing smaller, and are not."""
+    return sum(int(np.prod(tensor.dims)) for tensor in floats(model).values())
+
+
 def channel_axes(model: onnx.ModelProto) -> dict[str, int]:
     """Of each weight: the axis that counts output channels. A weight that is read in two ways is left out."""
     axes: dict[str, int] = {}

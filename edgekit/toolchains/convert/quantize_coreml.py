@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coremltools as ct
 from coreml_activations import with_pairs  # type: ignore[import-not-found]
-from coreml_weights import float32_weights, int4, int8  # type: ignore[import-not-found]
+from coreml_weights import float32_weights, int4, int8, matrices  # type: ignore[import-not-found]
 
 from edgekit.hub.mlpackage import save
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told
-from edgekit.toolchains.convert.calibration import CalibrationSet
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told, untouched
+from edgekit.toolchains.convert.calibration import CalibrationSet, require_variety
 from edgekit.toolchains.convert.coreml_ranges import Integers, Simulated, chosen, observed, quantizable, sensitive
 from edgekit.toolchains.convert.coreml_runner import CoreMl
 from edgekit.toolchains.convert.runners import CannotRunError
@@ -41,30 +42,54 @@ def run(job: Job) -> dict[str, Any]:
     if wish.io != "float":
         job.refuse("a Core ML package takes and gives float32 here: use --io float", kind="input")
     try:
-        model, notes = whole(job, wish) if recipe == "w8a8" else weights_only(job, recipe)
+        model, notes = whole(job, wish) if recipe == "w8a8" else weights_only(job, recipe, wish)
     except CannotRunError as exc:
         job.refuse(f"the Core ML file cannot be evaluated: {exc}; use w8, which needs no evaluation")
     spec = model.get_spec()
     save(model, spec, job.out / "model.mlpackage")
+    notes += untouched(recipe, *stored(spec))
     target = TARGETS.get(spec.specificationVersion, f"specification version {spec.specificationVersion}")
     weights = f"coremltools {ct.__version__} weights: {WEIGHTS.get(recipe, WEIGHTS['w8'])}"
     route = [weights, "activations: int8 pairs"] if recipe == "w8a8" else [weights]
     return {"route": route, "notes": [*notes, f"{recipe} needs {target} or later"]}
 
 
-def weights_only(job: Job, recipe: str) -> tuple[Any, list[str]]:
+def weights_only(job: Job, recipe: str, wish: Wish) -> tuple[Any, list[str]]:
+    """w8 is one way, and not evaluated unless a floor is to be kept; of four bits the better rounding is taken."""
     job.progress("reading the float package")
     model = opened(job.inputs["float"])
     spared = float32_weights(model.get_spec())
     notes = [f"{len(spared)} weights that need float32 stay so"] if spared else []
     job.progress("quantizing weights")
-    if recipe == "w8":
+    if recipe == "w8" and wish.floor_db is None:
         return int8(model, spared), notes
+    names = matrices(model, spared)
+    del model
+
+    def made(attempt: Attempt) -> tuple[Any, list[str]]:
+        left = [names[index] for index in attempt.left]
+        floats = opened(job.inputs["float"])
+        return (int8(floats, [*spared, *left]), []) if recipe == "w8" else int4(floats, spared, BLOCKS[recipe], attempt.clipped, left)
+
     before = CoreMl(job.inputs["float"])
-    judge = Judge(before, CalibrationSet(job.inputs.get("calibration"), before.inputs).judges())
-    tried = [int4(opened(job.inputs["float"]), spared, BLOCKS[recipe], clipped) for clipped in (False, True)]
-    best, more = max(tried, key=lambda made: measured(job, judge, made[0]).rank)
-    return best, notes + more
+    calibration = CalibrationSet(job.inputs.get("calibration"), before.inputs)
+    judge = Judge(before, calibration.judges())
+    before.release()
+    search = Simulations(lambda attempt: measured(job, judge, made(attempt)[0]))
+    options = Options([None], equalised=False, clipped=recipe in BLOCKS, corrected=False, sensitive=frozenset(), positions=range(len(names)))
+    best = choose(search, recipe, options, wish.floor_db)
+    model, more = made(best)
+    tried = told(search, best, calibration.origin)
+    return model, [*notes, *more, *tried, *kept(job, wish, options, best, search.loss(best), names, calibration.origin)]
+
+
+def stored(spec: Any) -> tuple[bool, bool]:
+    """Whether any weight is stored smaller than float16, and any in 4 bits."""
+    function = spec.mlProgram.functions["main"]
+    found = [op for op in function.block_specializations[function.opset].operations if op.type.startswith("constexpr_")]
+    dtypes = {value.value.type.tensorType.dataType for op in found for binding in op.inputs.values() for value in binding.arguments}
+    dtypes |= {value.type.tensorType.dataType for op in found for value in op.attributes.values()}
+    return bool(found), ct.proto.MIL_pb2.INT4 in dtypes
 
 
 def opened(path: Path) -> Any:
@@ -87,6 +112,7 @@ def whole(job: Job, wish: Wish) -> tuple[Any, list[str]]:
     if not quantizable(before):
         job.refuse("the model has no convolution, linear layer, pool or addition whose activations could be integers: use w8")
     calibration = CalibrationSet(job.inputs["calibration"], before.inputs)
+    require_variety(job, calibration)
     judge = Judge(before, calibration.judges())
     sources = {False: Source.of(job, "float", before, calibration)}
     if "float_equalised" in job.inputs:
@@ -119,7 +145,9 @@ def whole(job: Job, wish: Wish) -> tuple[Any, list[str]]:
     loss = measured(job, judge, model)
     if loss.zero_output:
         job.refuse(f"w8a8 makes the output {loss.zero_output!r} all zero: use w8, which touches weights only")
-    return model, [*told(search, best, calibration.origin), *kept(job, wish, options, best, loss, before), f"{len(choice)} activations are int8"]
+    names = [f"{step.op_type} {step.name}" for step in before.program.steps]
+    left = kept(job, wish, options, best, loss, names, calibration.origin)
+    return model, [*told(search, best, calibration.origin), *left, f"{len(choice)} activations are int8"]
 
 
 class Simulations(Search):
@@ -178,17 +206,22 @@ class Source:
         return chosen(self.before, self.histograms, attempt.ranges or "minmax", attempt.left)
 
 
-def kept(job: Job, wish: Wish, options: Options, best: Attempt, loss: Loss, before: CoreMl) -> list[str]:
-    """What was left in float, and why; refuses where the floor is not kept."""
-    floor = wish.floor_db
+LEFT = {"w8a8": ("operations", "keep float activations"), "w8": ("weights", "stay float")}
+"""Recipe → what is left in higher precision, and how; of four bits it is weights that are int8."""
+
+
+def kept(job: Job, wish: Wish, options: Options, best: Attempt, loss: Loss, names: Sequence[str], judged: str) -> list[str]:
+    """What was left in higher precision, and why; refuses where the floor is not kept. `names`: of each position."""
+    floor, recipe = wish.floor_db, job.options["recipe"]
+    things, how = LEFT.get(recipe, ("weights", "are int8"))
     if floor is not None and loss.sqnr_db < floor:
         if wish.keep_float != "auto":
-            job.refuse(short_of(loss.sqnr_db, floor, "Core ML", "w8a8", "calibration samples", "operations"))
-        return [f"w8a8 keeps {decibels(loss.sqnr_db)} on calibration samples, {floor:g} dB were asked for: not reached by leaving operations float"]
+            job.refuse(short_of(loss.sqnr_db, floor, "Core ML", recipe, judged, things))
+        words = f"{recipe} keeps {decibels(loss.sqnr_db)} on {judged}, {floor:g} dB were asked for"
+        return [f"{words}: not reached by leaving {things} in higher precision"]
     if not best.left:
         return []
     if best == replace(best, left=options.sensitive):
         return [f"{len(best.left)} operations before a logarithm keep float activations: int8 lost too much there"]
-    steps = before.program.steps
-    names = [f"{steps[index].op_type} {steps[index].name}" for index in sorted(best.left)]
-    return [f"{len(names)} of {len(options.positions)} operations keep float activations for {decibels(loss.sqnr_db)}: {named(names)}"]
+    left = named([names[index] for index in sorted(best.left)])
+    return [f"{len(best.left)} of {len(options.positions)} {things} {how} for {decibels(loss.sqnr_db)}: {left}"]

@@ -18,15 +18,15 @@ import onnx
 
 from edgekit.hub.ranges import limits
 from edgekit.hub.weights import rounded
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told
-from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told, untouched
+from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect, require_variety
 from edgekit.toolchains.convert.integer_io import FloatBoundary
-from edgekit.toolchains.convert.onnx_int4 import as_stored, store_int4
+from edgekit.toolchains.convert.onnx_int4 import as_stored, has_int4, store_int4
 from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
 from edgekit.toolchains.convert.onnx_integer_io import told as told_ends
 from edgekit.toolchains.convert.onnx_layers import correct, input_axes
 from edgekit.toolchains.convert.onnx_qdq import dynamic, left_float, rename, slim, static
-from edgekit.toolchains.convert.onnx_weights import channel_axes, store_half, store_int8
+from edgekit.toolchains.convert.onnx_weights import channel_axes, float_values, store_half, store_int8
 from edgekit.toolchains.convert.runners import Array, CannotRunError, OnnxRuntime
 from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
 
@@ -61,6 +61,8 @@ def run(job: Job) -> dict[str, Any]:
         job.refuse(f"integer inputs and outputs need calibrated activations, which {recipe} has not: use w8a8, or --io float", kind="input")
     job.progress("quantizing")
     maker, target = Maker(job, recipe, wish), job.out / "model.onnx"
+    if recipe == "w8a8":
+        require_variety(job, maker.calibration)
     judge = Judge(maker.before, maker.calibration.judges())
     maker.before.release()
     search = Search(maker.make, lambda path: judge.loss(maker.runner(path)), (CannotRunError, *QUANTIZER_ERRORS))
@@ -87,7 +89,9 @@ class Maker:
         self.before = OnnxRuntime(job.inputs["float"])
         self.calibration = CalibrationSet(job.inputs.get("calibration"), self.before.inputs)
         # Copies: a node of a model keeps all of it alive.
-        self.nodes = [copy.deepcopy(node) for node in onnx.load(job.inputs["float"]).graph.node]
+        model = onnx.load(job.inputs["float"])
+        self.nodes = [copy.deepcopy(node) for node in model.graph.node]
+        self.floats = float_values(model)
         self.notes: list[str] = []
         self.statistics: dict[bool, Statistics] = {}
 
@@ -141,6 +145,8 @@ class Maker:
             model, ends = self.static(model, attempt)
         if self.recipe != "fp16":
             store_int8(model, kept if self.recipe == "w8" else set())  # weights of what was left out
+        four_bits = has_int4(model)
+        self.notes += untouched(self.recipe, four_bits or float_values(model) < self.floats, four_bits)
         slim(model)
         if ends:
             tell(model, ends)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub.ranges import limits
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told
-from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told, untouched
+from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect, require_variety
 from edgekit.toolchains.convert.integer_io import FloatBoundary, quantization
 from edgekit.toolchains.convert.runners import Array, CannotRunError, LiteRt
 from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
-from edgekit.toolchains.convert.tflite_file import TfliteFile, read, slim, write
+from edgekit.toolchains.convert.tflite_file import FLOAT32, INT4, TfliteFile, read, slim, write
 from edgekit.toolchains.convert.tflite_layers import layers, prepare
 from edgekit.toolchains.convert.tflite_rules import METHODS, WEIGHTED, higher_precision, left_float, rules_for, weight_bits
 
@@ -46,6 +46,8 @@ def run(job: Job) -> dict[str, Any]:
     recipe, wish = job.options["recipe"], Wish.of(job.options)
     refuse_unusable(job, recipe, wish)
     maker = Maker(job, recipe, wish)
+    if recipe in CALIBRATED:
+        require_variety(job, maker.calibration)
     judge = Judge(maker.before, maker.calibration.judges())
     search = Search(maker.make, lambda path: judge.loss(maker.runner(path)), (CannotRunError, *QUANTIZER_ERRORS))
     try:
@@ -61,10 +63,12 @@ def run(job: Job) -> dict[str, Any]:
     notes = maker.notes + told(search, best, maker.calibration.origin) + maker.kept(best, lost.sqnr_db)
     if (job.out / "model.tflite").stat().st_size >= job.inputs["float"].stat().st_size:
         notes.append("no smaller than float32: the model has few weights that this recipe touches")
+    made = read(job.out / "model.tflite")
+    notes += untouched(recipe, made.constants(FLOAT32) < read(job.inputs["float"]).constants(FLOAT32), made.constants(INT4) > 0)
     result = {
         "route": [f"litert-quantizer {version('litert-quantizer')} {METHODS[recipe]}"],
         "notes": notes,
-        "ops": len(list(read(job.out / "model.tflite").operators())),
+        "ops": len(list(made.operators())),
     }
     return result if wish.io == "float" else {**result, "quantization": quantization(LiteRt(job.out / "model.tflite"))}
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+FLOAT32, INT4 = 0, 17
+"""Tensor types of the schema."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -39,6 +42,12 @@ class TfliteFile:
             name = graph.tensors[first].name or b""
             kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
             yield Operator(kind, name.decode(), first in graph.outputs, tuple(map(int, op.inputs)), tuple(map(int, op.outputs)))
+
+    def constants(self, kind: int) -> int:
+        """How many numbers are in the constants of a tensor type."""
+        tensors = [tensor for graph in self.table.subgraphs for tensor in graph.tensors if tensor.type == kind]
+        held = [tensor for tensor in tensors if self.table.buffers[tensor.buffer].data is not None]
+        return sum(int(np.prod([] if tensor.shape is None else tensor.shape)) for tensor in held)
 
 
 def read(source: Path | bytes) -> TfliteFile:
