@@ -74,3 +74,12 @@ def test_a_file_that_is_not_there(files: Path) -> None:
     said = edgekit("diff", files / "right.onnx", files / "gone.tflite")
     assert said.code == 2
     assert "there is no file" in said.stderr
+
+
+def test_a_calibrated_file_wants_its_data(files: Path, tmp_path: Path) -> None:
+    data = tmp_path / "many.npz"
+    np.savez(data, image=np.random.default_rng(0).normal(size=(40, 1, 8, 8)).astype(np.float32))
+    assert edgekit("convert", files / "right.onnx", "--to", "onnx", "--recipe", "w8a8", "--data", data, "-o", tmp_path).code == 0
+    said = edgekit("diff", files / "right.onnx", tmp_path / "right.w8a8.onnx")
+    assert said.code == 2
+    assert "was calibrated on many.npz" in said.stderr

@@ -17,7 +17,7 @@ from edgekit.records import Samples, TensorSpec
 from edgekit.samples import prepare_for
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.toolchains.workers import DESCRIBE, DIFF
-from edgekit.verbs.bench import lineage_of
+from edgekit.verbs.bench import Lineage, lineage_of, refuse_uncalibrated
 from edgekit.write.format import Format, format_named, formats
 
 
@@ -60,8 +60,8 @@ class Side:
     hub: Path | None
     """The normalised graph, where the file is a model and not an artifact."""
     inputs: tuple[TensorSpec, ...]
-    recipe: str | None
-    """From the lineage of a file that edgekit made."""
+    lineage: Lineage | None
+    """Of a file that edgekit made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,10 @@ def diff(a: Path, b: Path, data: Path | None, shapes: Shapes, floor: float | Non
     """
     sides = [side(path, shapes, progress) for path in (a, b)]
     hub = next((one.hub for one in sides if one.hub is not None), None)
+    for one in sides:
+        refuse_uncalibrated(one.lineage, data)
     samples = samples_for(sides, hub, data, progress)
-    recipes = [one.recipe for one in sides if one.recipe is not None] or ["fp32"]
+    recipes = [one.lineage.artifact.recipe for one in sides if one.lineage is not None] or ["fp32"]
     floor = floor if floor is not None else min(floor_db(BOUNDS[recipe]) for recipe in recipes)
     options = {"formats": [one.format.name for one in sides], "floor_db": floor}
     files = {"a": sides[0].file, "b": sides[1].file, "samples": samples.evaluation}
@@ -123,4 +125,4 @@ def side(path: Path, shapes: Shapes, progress: Progress) -> Side:
         model = open_model(path, shapes, progress)
         return Side(model.hub, format_named("onnx"), model.hub, model.inputs, None)
     described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": path, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
-    return Side(path, fmt, None, tuple(map(tensor_spec, described.inputs)), made.artifact.recipe if made else None)
+    return Side(path, fmt, None, tuple(map(tensor_spec, described.inputs)), made)
