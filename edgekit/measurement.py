@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from edgekit.agent import LatencyResult
+from edgekit.agent import Delegation, LatencyResult
 from edgekit.conditions import in_words
 from edgekit.protocol import Protocol, Settings, Subject
 from edgekit.records import Accuracy, Conditions, Latency, Measurement, Memory, Minute, Parity
@@ -161,14 +161,21 @@ def remarks(bench: Bench, passes: Sequence[Pass], protocol: Protocol, complete: 
         found.append(f"{len(marks)} of {len(passes)} processes do not count ({marks[0]})")
     every = max((one.result.every or 1 for one in passes), default=1)
     if every > 1:
-        found.append(f"one run in {every} was recorded")
-    outside = passes[0].result.delegate.outside if passes else None
-    if outside:
-        total, ran = passes[0].result.delegate.ops, passes[0].result.delegate.ran
-        names = ", ".join(f"{count} {op}" for op, count in list(outside.items())[:3])
-        found.append(f"{sum(outside.values())} of {total} ops outside {ran} ({names}{', …' if len(outside) > 3 else ''})")
+        found.append(f"so many runs that one in {every} was recorded, evenly over time: the figures are of those")
+    if passes and (said := left_out(passes[0].result.delegate)):
+        found.append(said)
     if passes and protocol.is_sustained and (said := throttles(over_time(passes[-1]))):
         found.append(said)
     if not complete and not any(one.ended for one in passes):
         found.append(f"{len(passes)} of {protocol.processes} processes so far")
     return found
+
+
+def left_out(delegate: Delegation) -> str | None:
+    """What of a file the delegate did not compute; None where that is nothing, or not known."""
+    if not delegate.outside:
+        return None
+    names = ", ".join(f"{count} {op}" for op, count in list(delegate.outside.items())[:3]) + (", …" if len(delegate.outside) > 3 else "")
+    if delegate.ran == "none":
+        return f"no delegate: the runtime's own kernels compute all {delegate.ops} ops ({names})"
+    return f"{sum(delegate.outside.values())} of {delegate.ops} ops outside {delegate.ran} ({names})"

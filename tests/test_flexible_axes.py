@@ -38,9 +38,32 @@ def test_a_form_says_which_sizes_an_axis_may_have(text: str, wanted: Span | None
 def test_shapes_are_read_as_written() -> None:
     assert shapes_from(["ids=1x16..128", "x=1|4x*x3"]) == {"ids": (1, "16..128"), "x": ("1|4", "?", 3)}
     assert (read_axis("0"), read_axis("")) == (None, None)
-    for word in ("x=1x0", "x=1xx2", "x=5..2", "=1"):
+    for word in ("=1", "1x3", "x=1xax2", "x=1x²"):
         with pytest.raises(InputError, match=r"flexible as 16\.\.128"):
             shapes_from([word])
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("x=4..1x3", "4..1 ends below its beginning: write 1..4"),
+        ("x=3x1|", "1| is not a list of several sizes: write 1, or another size behind the bar"),
+        ("x=1||4", "1||4 is not a list of several sizes: write 1|4"),
+        ("x=|", "| is not a list of several sizes: write 1|4"),
+        ("x=..4x3", "..4 has no smallest size: write 1..4"),
+        ("x=..", ".. has no smallest size: write ?"),
+        ("x=4..4", "4..4 is a single size: write 4"),
+        ("x=1x0", "0 has a size of 0: the least is 1"),
+        ("x=0..4", "0..4 has a size of 0: the least is 1"),
+        ("x=0..0", "0..0 has a size of 0: the least is 1"),
+        ("x=0|4", "0|4 has a size of 0: the least is 1"),
+        ("x=1xx2", "an axis is left out: write each, with x between two"),
+    ],
+)
+def test_an_axis_that_is_none_is_told_what_is_wrong_with_it(word: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        shapes_from([word])
+    assert str(caught.value) == f"--shape {word!r}: {said}"
 
 
 def test_the_first_size_written_is_the_default() -> None:

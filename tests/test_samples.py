@@ -76,7 +76,13 @@ def test_calibration_and_evaluation_are_kept_apart_and_labels_follow(tmp_path: P
     assert (result["n_calibration"], result["n_evaluation"]) == (len(calibration), len(evaluation)) == (200, 500)
     assert not set(calibration.ravel()) & set(evaluation.ravel())
     assert np.load(out / "labels.npy").tolist() == evaluation.ravel().tolist()
-    assert result["origin"] == "data.npz, split once by seed 0: of 1000 samples 200 for calibration, 500 others for evaluation"
+    how = "of 1000 samples 200 for calibration, 500 others for evaluation, 300 unused (500 are evaluated at most)"
+    assert result["origin"] == f"data.npz, split once by seed 0: {how}"
+
+
+def test_samples_that_nobody_uses_are_told_of_and_why(tmp_path: Path) -> None:
+    result, _ = run(tmp_path, [IMAGE], npz(tmp_path, image=DRAW.random((32, 4, 4, 1), np.float32)), need_calibration=True, max_unlabelled=16)
+    assert result["origin"].endswith("of 32 samples 8 for calibration, 16 others for evaluation, 8 unused (without labels 16 are enough)")
 
 
 def test_evaluation_is_the_same_with_and_without_calibration(tmp_path: Path) -> None:

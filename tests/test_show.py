@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from edgekit.agent import Delegation
 from edgekit.cli.remarks import cores_text, how_measured, interval_text
+from edgekit.measurement import left_out
 from edgekit.records import Choice, Run, Variant
 from edgekit.store import open_store
 from tests.lab.cli import edgekit
@@ -130,3 +132,11 @@ def test_as_json_a_run_says_whether_it_is_over() -> None:
 def test_before_the_first_variant_there_is_no_table() -> None:
     keep(run("a"), whole=False)
     assert edgekit("runs", "show", "a").stdout.splitlines()[1:] == [NOT_FINISHED]
+
+
+def test_what_no_delegate_took_is_not_outside_of_one() -> None:
+    ops = {"CONV_2D": 5, "DEPTHWISE_CONV_2D": 4, "ADD": 4, "MEAN": 3}
+    told = left_out(Delegation(asked="XNNPACK", ran="none", ops=16, outside=ops))
+    assert told == "no delegate: the runtime's own kernels compute all 16 ops (5 CONV_2D, 4 DEPTHWISE_CONV_2D, 4 ADD, …)"
+    assert left_out(Delegation(asked="XNNPACK", ran="XNNPACK", ops=16, outside={"ADD": 4})) == "4 of 16 ops outside XNNPACK (4 ADD)"
+    assert left_out(Delegation(asked="XNNPACK", ran="XNNPACK", ops=16, outside={})) is None

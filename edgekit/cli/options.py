@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from edgekit.errors import InputError
-from edgekit.hub.axes import read_axis
+from edgekit.hub.axes import read_axis, wrong_axis
 from edgekit.recipe import Recipe, parse
 from edgekit.write import wishes
 from edgekit.write.format import Format, format_named, formats
@@ -82,10 +82,14 @@ def shapes_from(words: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
     shapes = {}
     for word in words:
         name, equals, dimensions = word.rpartition("=")
-        axes = [axis for axis in map(read_axis, dimensions.lower().split("x")) if axis is not None]
-        if not equals or not name or len(axes) != dimensions.lower().count("x") + 1:
+        if not equals or not name:
             what = "give an input's name and its dimensions, each at least 1, or flexible as 16..128, 1|4|8 or ?"
             raise InputError(f"--shape {word!r} is not NAME=1x3x224x224: {what}")
+        written = dimensions.lower().split("x")
+        axes = [axis for axis in map(read_axis, written) if axis is not None]
+        if len(axes) != len(written):
+            wrong = next(text for text in written if read_axis(text) is None)
+            raise InputError(f"--shape {word!r}: {wrong_axis(wrong)}")
         shapes[name] = tuple(axes)
     return shapes
 

@@ -31,7 +31,7 @@ class Span:
 def read_axis(text: str) -> int | str | None:
     """One axis as written: a size, or a form that `span` takes; None where it is neither."""
     text = ANY if text in ("*", "-1") else text
-    if text.isdigit():
+    if text.isdecimal():
         return int(text) or None
     return text if text == ANY or span(text) is not None else None
 
@@ -48,3 +48,23 @@ def span(text: str) -> Span | None:
         listed = tuple(dict.fromkeys(int(size) for size in text.split("|")))
         return Span(min(listed), max(listed), listed, listed[0]) if min(listed) >= 1 and len(listed) > 1 else None
     return None
+
+
+def wrong_axis(text: str) -> str:
+    """What is wrong with an axis that `read_axis` does not take, and how it is written."""
+    between = re.fullmatch(r"(\d*)\.\.(\d*)", text)
+    if not text:
+        return "an axis is left out: write each, with x between two"
+    if between and not between[1]:
+        return f"{text} has no smallest size: write {'1' + text if between[2] else ANY}"
+    if between and int(between[1]) > int(between[2] or between[1]) >= 1:
+        return f"{text} ends below its beginning: write {between[2]}..{between[1]}"
+    if between and between[1] == between[2] != "0":
+        return f"{text} is a single size: write {between[1]}"
+    if re.fullmatch(r"[\d|]+", text) and "|" in text and not re.search(r"\b0+\b", text):
+        sizes = list(dict.fromkeys(size for size in text.split("|") if size))
+        cure = f"{sizes[0]}, or another size behind the bar" if len(sizes) == 1 else "|".join(sizes) or "1|4"
+        return f"{text} is not a list of several sizes: write {cure}"
+    if re.search(r"(?<!\d)0+(?!\d)", text):
+        return f"{text} has a size of 0: the least is 1"
+    return f"{text} is no size: write one such as 224, or flexible as 16..128, 1|4|8 or ?"

@@ -55,9 +55,11 @@ def run(job: Job) -> dict[str, Any]:
         arrays = [fit(path.name, found[spec["name"]], spec) for spec in inputs]
         n = same_length(path.name, inputs, arrays, labels)
         most = int(job.options["max_evaluation"])
+        enough = f"{most} are evaluated at most"
         if labels is None:  # parity needs fewer samples than a metric does
             most = int(job.options.get("max_unlabelled", most))
-        calibration, evaluation, how = split(path.name, n, sum(a[0].nbytes for a in arrays), wanted, most, seed)
+            enough = f"without labels {most} are enough"
+        calibration, evaluation, how = split(path.name, n, sum(a[0].nbytes for a in arrays), wanted, most, enough, seed)
     except Unusable as refusal:
         job.refuse(str(refusal), kind="input")
     if wanted:
@@ -177,10 +179,13 @@ def same_length(file: str, inputs: list[Spec], arrays: list[Array], labels: Arra
     return next(iter(lengths.values()))
 
 
-def split(file: str, n: int, sample_bytes: int, wanted: bool, max_evaluation: int, seed: int) -> tuple[Array, Array, str]:
+def split(file: str, n: int, sample_bytes: int, wanted: bool, max_evaluation: int, enough: str, seed: int) -> tuple[Array, Array, str]:
     """Indices for calibration and for evaluation, kept apart, and a sentence about them.
 
     A quarter (8 to 200) is kept for calibration even where none is needed, so that every recipe is evaluated on the same samples.
+
+    Args:
+        enough: why no more than `max_evaluation` are evaluated.
 
     Raises:
         Unusable: calibration is needed and there are too few samples for both.
@@ -196,7 +201,10 @@ def split(file: str, n: int, sample_bytes: int, wanted: bool, max_evaluation: in
     n_evaluation = min(n - n_calibration, max_evaluation, room)
     calibration, evaluation = np.sort(order[:n_calibration]), np.sort(order[n_calibration : n_calibration + n_evaluation])
     kept = f"{n_calibration} for calibration" if wanted else f"{n_calibration} kept for calibration"
-    return calibration, evaluation, f"{file}, split once by seed {seed}: of {n} samples {kept}, {n_evaluation} others for evaluation"
+    unused = n - n_calibration - n_evaluation
+    why = enough if n_evaluation == max_evaluation else f"{n_evaluation} of them fill the memory that they may take"
+    rest = f", {unused} unused ({why})" if unused else ""
+    return calibration, evaluation, f"{file}, split once by seed {seed}: of {n} samples {kept}, {n_evaluation} others for evaluation{rest}"
 
 
 def random_samples(inputs: list[Spec], bounds: dict[str, int], seed: int) -> tuple[list[Array], str]:
