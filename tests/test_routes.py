@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgekit.errors import ConvertError
+from edgekit.errors import ConvertError, InputError
 from edgekit.model import SOURCES
 from edgekit.recipe import Recipe, parse
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import cached
 from edgekit.toolchains.workers import script_of
-from edgekit.verbs.make import Floats, Task, make
-from edgekit.verbs.source import Source, open_source, refusal_of, routes_of
+from edgekit.verbs.make import Floats, Task, below, make
+from edgekit.verbs.source import Source, open_source, refusal_of, refuse_idle, routes_of
 from edgekit.write.format import format_named, formats
 from edgekit.write.routes import HUB, ORDER, Route, hub_route, routes_for
 from edgekit.write.wishes import Wishes
@@ -60,6 +61,39 @@ def test_what_a_format_cannot_be_wished_to_be_is_said_before_any_work() -> None:
     assert "leave out --io" in str(refusal_of("onnx", w8a8, ONNX, Wishes(io="integer"), True))
     assert refusal_of("onnx", FP32, ONNX, Wishes(io="integer"), True) is None  # a float file has float ends anyway
     assert refusal_of("onnx", w8a8, format_named("tflite"), Wishes(io="integer"), True) is None
+
+
+@pytest.mark.parametrize(
+    ("wishes", "recipes", "formats", "words"),
+    [
+        (Wishes(io="integer"), ["fp32", "w8"], ["onnx"], "--io integer is for recipes with calibrated activations, not for fp32, w8"),
+        (Wishes(calibration="mse"), ["w4"], ["tflite"], "leave out --calibration"),
+        (Wishes(keep_float="auto"), ["fp32"], ["tflite", "onnx"], "not for fp32 in TFLite, ONNX"),
+        (Wishes(keep_float=40.0), ["fp16"], ["coreml"], "leave out --keep-float"),
+        (Wishes(keep_float=40.0), ["fp16"], ["coreml", "onnx"], None),
+        (Wishes(io="integer", calibration="mse"), ["fp32", "w8a8"], ["tflite"], None),
+        (Wishes(), ["fp32"], ["onnx"], None),
+    ],
+)
+def test_a_wish_that_no_recipe_can_use_is_refused(wishes: Wishes, recipes: list[str], formats: list[str], words: str | None) -> None:
+    asked = [parse(name) for name in recipes], [format_named(name) for name in formats], wishes
+    if words is None:
+        refuse_idle(*asked)
+        return
+    with pytest.raises(InputError, match=words):
+        refuse_idle(*asked)
+
+
+@pytest.mark.toolchain
+def test_a_file_below_the_floor_that_its_quantizer_kept_says_both(tmp_path: Path) -> None:
+    with source(tmp_path) as opened:
+        task = Task(opened, parse("w8"), ONNX, Wishes(keep_float=25.0))
+        (note,) = below(task, 24.04, "8 calibration samples kept aside")
+        assert note.startswith("25 dB were asked for and are kept on 8 calibration samples kept aside; on the 4 evaluation samples it is 24.0 dB")
+        assert below(task, 25.0, "8 samples") == below(replace(task, wishes=Wishes(keep_float="auto")), 24.0, "8 samples") == []
+        beyond = replace(task, recipe=FP32, wishes=Wishes(keep_float=1000.0))
+        artifact, _ = make(beyond, [hub_route(ONNX)], Floats(), lambda sha: tmp_path, lambda *_: None)
+        assert artifact.notes[-1].startswith("1000 dB were asked for; on the 4 evaluation samples it is ")
 
 
 @pytest.mark.toolchain

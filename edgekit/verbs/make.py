@@ -104,7 +104,8 @@ def make(task: Task, routes: Sequence[Route], floats: Floats, place: Place, prog
             return deliver(task, file, artifact, place, {**left, route.name: "taken"}), None
         left[route.name] = words
         wrong = wrong or artifact
-    words = "; tried next: ".join(why if number == 0 else f"{name}: {why}" for number, (name, why) in enumerate(left.items()))
+    first = next(iter(left.values()))
+    words = first + "".join(f"; tried next: {name}: {'the same' if why == first else why}" for name, why in [*left.items()][1:])
     if wrong is not None:
         return wrong, words
     assert refused is not None
@@ -164,7 +165,7 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_f
     tools = dict(versions(route.toolchain, route.tools))
     if steps.quantize is not None:
         inputs = {"float": path}
-        if recipe.uses_calibration and task.source.samples.calibration is not None:
+        if (recipe.uses_calibration or wishes.keep_float is not None) and task.source.samples.calibration is not None:
             inputs["calibration"] = task.source.samples.calibration
         if recipe.needs_calibration:
             more = equalised(task, route, floats, kept.axes, progress)
@@ -209,7 +210,7 @@ def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis
 
 def counted(result: Mapping[str, Any]) -> dict[str, Any]:
     """What a worker tells of its file beside the steps and notes."""
-    return {key: result[key] for key in ("layout", "ops", "transposes", "quantization") if key in result}
+    return {key: result[key] for key in ("layout", "ops", "transposes", "quantization", "judged") if key in result}
 
 
 def integer_ends(model: Model, quantization: Mapping[str, Any] | None) -> Iterator[str]:
@@ -242,13 +243,23 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
         tools=file.tools,
         parity=verdict.parity,
         accuracy=verdict.accuracy,
-        notes=file.notes,
+        notes=(*file.notes, *below(task, verdict.parity.sqnr_db, file.told.get("judged"))),
         layout=None if layout is None else from_json(Layout, layout),
         ops=file.told.get("ops"),
         transposes=None if transposes is None else tuple(transposes),
         quantization=None if how is None else from_json(Quantization, how),
     )
     return artifact, verdict.wrong
+
+
+def below(task: Task, found_db: float, judged: str | None) -> list[str]:
+    """What to know of a file that kept the floor asked for where it was chosen, and not where it is checked."""
+    floor, samples = task.wishes.keep_float, task.source.samples
+    if floor is None or isinstance(floor, str) or found_db >= floor:
+        return []
+    kept = "" if judged is None else f" and are kept on {judged}"
+    found = f"on the {samples.n_evaluation} evaluation samples it is {found_db:.1f} dB"
+    return [f"{floor:g} dB were asked for{kept}; {found}: ask for a little more, or give more --data"]
 
 
 def deliver(task: Task, file: File, artifact: Artifact, place: Place, tried: Mapping[str, str]) -> Artifact:

@@ -52,10 +52,12 @@ def open_source(
     """Read the model; read the data and run the model in its own framework beside what follows.
 
     Raises:
-        InputError: nothing asked for can be tried: each format refuses each recipe, or the data does not fit.
+        InputError: nothing asked for can be tried: each format refuses each recipe, a wish is one that no recipe can use, or the data does not fit.
     """
+    refuse_idle(recipes, formats, wishes)
     refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
-    calibrate = any(recipe.needs_calibration or (recipe.uses_calibration and data is not None) for recipe in recipes)
+    helped = data is not None and (wishes.keep_float is not None or any(recipe.uses_calibration for recipe in recipes))
+    calibrate = helped or any(recipe.needs_calibration for recipe in recipes)
     try:
         first = formats[0]
         model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb, outlives=True))
@@ -95,6 +97,23 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
     if not routes_of(source, recipe, fmt, wishes):
         return f"there is no {wishes.route} route from {source} to {fmt.title}: leave out --route"
     return None
+
+
+def refuse_idle(recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wishes) -> None:
+    """Refuse a wish that would be of no effect on any file.
+
+    Raises:
+        InputError: with the wish, and the recipes that it is for.
+    """
+    asked = ", ".join(recipe.name for recipe in recipes)
+    if not any(recipe.needs_calibration for recipe in recipes):
+        for option, given in (("--calibration", wishes.calibration != "auto"), ("--io integer", wishes.io != "float")):
+            if given:
+                raise InputError(f"{option} is for recipes with calibrated activations, not for {asked}: add --recipe w8a8, or leave out {option}")
+    carried = [fmt.recipes[recipe.name] for fmt in formats for recipe in recipes if recipe.name in fmt.recipes]
+    if wishes.keep_float is not None and carried and not any(steps.quantize for steps in carried):
+        titles = ", ".join(fmt.title for fmt in formats)
+        raise InputError(f"--keep-float is for recipes that quantize, not for {asked} in {titles}: add a recipe such as w8a8, or leave out --keep-float")
 
 
 def refuse_hopeless(source: str, recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wishes, has_data: bool) -> None:

@@ -42,7 +42,7 @@ def run(job: Job) -> dict[str, Any]:
     if wish.io != "float":
         job.refuse("a Core ML package takes and gives float32 here: use --io float", kind="input")
     try:
-        model, notes = whole(job, wish) if recipe == "w8a8" else weights_only(job, recipe, wish)
+        model, notes, judged = whole(job, wish) if recipe == "w8a8" else weights_only(job, recipe, wish)
     except CannotRunError as exc:
         job.refuse(f"the Core ML file cannot be evaluated: {exc}; use w8, which needs no evaluation")
     spec = model.get_spec()
@@ -51,10 +51,11 @@ def run(job: Job) -> dict[str, Any]:
     target = TARGETS.get(spec.specificationVersion, f"specification version {spec.specificationVersion}")
     weights = f"coremltools {ct.__version__} weights: {WEIGHTS.get(recipe, WEIGHTS['w8'])}"
     route = [weights, "activations: int8 pairs"] if recipe == "w8a8" else [weights]
-    return {"route": route, "notes": [*notes, f"{recipe} needs {target} or later"]}
+    result = {"route": route, "notes": [*notes, f"{recipe} needs {target} or later"]}
+    return result if judged is None else {**result, "judged": judged}
 
 
-def weights_only(job: Job, recipe: str, wish: Wish) -> tuple[Any, list[str]]:
+def weights_only(job: Job, recipe: str, wish: Wish) -> tuple[Any, list[str], str | None]:
     """w8 is one way, and not evaluated unless a floor is to be kept; of four bits the better rounding is taken."""
     job.progress("reading the float package")
     model = opened(job.inputs["float"])
@@ -62,7 +63,7 @@ def weights_only(job: Job, recipe: str, wish: Wish) -> tuple[Any, list[str]]:
     notes = [f"{len(spared)} weights that need float32 stay so"] if spared else []
     job.progress("quantizing weights")
     if recipe == "w8" and wish.floor_db is None:
-        return int8(model, spared), notes
+        return int8(model, spared), notes, None
     names = matrices(model, spared)
     del model
 
@@ -80,7 +81,7 @@ def weights_only(job: Job, recipe: str, wish: Wish) -> tuple[Any, list[str]]:
     best = choose(search, recipe, options, wish.floor_db)
     model, more = made(best)
     tried = told(search, best, calibration.origin)
-    return model, [*notes, *more, *tried, *kept(job, wish, options, best, search.loss(best), names, calibration.origin)]
+    return model, [*notes, *more, *tried, *kept(job, wish, options, best, search.loss(best), names, calibration.origin)], calibration.origin
 
 
 def stored(spec: Any) -> tuple[bool, bool]:
@@ -104,7 +105,7 @@ def measured(job: Job, judge: Judge, model: Any) -> Loss:
     return judge.loss(CoreMl(path))
 
 
-def whole(job: Job, wish: Wish) -> tuple[Any, list[str]]:
+def whole(job: Job, wish: Wish) -> tuple[Any, list[str], str]:
     """w8a8: each way to calibrate is simulated, and the best written."""
     if "calibration" not in job.inputs:
         job.refuse("w8a8 needs samples to calibrate with: give some with --data, or use w8", kind="input")
@@ -147,7 +148,7 @@ def whole(job: Job, wish: Wish) -> tuple[Any, list[str]]:
         job.refuse(f"w8a8 makes the output {loss.zero_output!r} all zero: use w8, which touches weights only")
     names = [f"{step.op_type} {step.name}" for step in before.program.steps]
     left = kept(job, wish, options, best, loss, names, calibration.origin)
-    return model, [*told(search, best, calibration.origin), *left, f"{len(choice)} activations are int8"]
+    return model, [*told(search, best, calibration.origin), *left, f"{len(choice)} activations are int8"], calibration.origin
 
 
 class Simulations(Search):

@@ -77,7 +77,12 @@ def run(job: Job) -> dict[str, Any]:
     if lost.zero_output:
         job.refuse(f"{recipe} makes the output {lost.zero_output!r} all zero: use another recipe (w8 touches weights only)")
     notes = maker.notes + told(search, best, maker.calibration.origin) + maker.kept(best, lost.sqnr_db)
-    result = {"route": [METHODS[recipe].format(version("onnxruntime"))], "notes": notes, "ops": len(onnx.load(target).graph.node)}
+    result = {
+        "route": [METHODS[recipe].format(version("onnxruntime"))],
+        "notes": notes,
+        "ops": len(onnx.load(target).graph.node),
+        "judged": maker.calibration.origin,
+    }
     return result if wish.io == "float" else {**result, "quantization": told_ends(target)}
 
 

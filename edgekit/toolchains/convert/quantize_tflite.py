@@ -68,6 +68,7 @@ def run(job: Job) -> dict[str, Any]:
     result = {
         "route": [f"litert-quantizer {version('litert-quantizer')} {METHODS[recipe]}"],
         "notes": notes,
+        "judged": maker.calibration.origin,
         "ops": len(list(made.operators())),
     }
     return result if wish.io == "float" else {**result, "quantization": quantization(LiteRt(job.out / "model.tflite"))}
