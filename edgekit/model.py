@@ -14,6 +14,7 @@ from edgekit.errors import InputError
 from edgekit.files import parts, sha256_file, sha256_tree, size_bytes
 from edgekit.hub.axes import Wanted
 from edgekit.read import keras, onnx, pt2, savedmodel, tflite
+from edgekit.read.origin import made_from
 from edgekit.read.source import Source
 from edgekit.records import FlexibleAxis, Model, TensorSpec
 from edgekit.toolchains.jobs import Job, Progress, is_cached, run
@@ -71,7 +72,17 @@ def open_model(path: Path, shapes: Shapes, progress: Progress, *, before_reading
         ConvertError: the framework's own reader failed.
         SetupError: a toolchain is missing.
     """
-    source = recognise(path)
+    try:
+        return read(path, recognise(path), shapes, progress, before_reading)
+    except InputError as exc:
+        known = made_from(path)
+        if not known or known in str(exc):
+            raise
+        raise InputError(f"{exc}{known}") from exc
+
+
+def read(path: Path, source: Source, shapes: Shapes, progress: Progress, before_reading: Callable[[], object]) -> Model:
+    """Read a file of a known kind in its framework, then bring it into the form of the hub."""
     others = source.other_files(path)
     options = {"shapes": {name: list(shape) for name, shape in shapes.items()}}
     raw, raw_notes, raw_options, kept = path, [], options, None
@@ -126,7 +137,7 @@ def recognise(path: Path) -> Source:
     if not path.exists():
         raise InputError(f"there is no file {path}: check the path")
     if words := NOT_SOURCES.get(path.suffix.lower()):
-        raise InputError(f"{path} {words}")
+        raise InputError(f"{path} {words}{made_from(path)}")
     for source in SOURCES:
         if source.recognises(path):
             return source

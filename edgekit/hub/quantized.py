@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from edgekit.hub.graph import array, attribute, constants, title, walk
 
@@ -40,7 +41,14 @@ def dequantize_weights(model: ModelProto) -> list[str]:
         done.append(node)
     for node in done:
         model.graph.node.remove(node)
-    return ["weights stored as integers are the float32 that they stand for"] if done else []
+    return ["weights stored as integers are the float32 that they stand for"] if done or stored_as_integers(model, known) else []
+
+
+def stored_as_integers(model: ModelProto, known: Mapping[str, TensorProto]) -> bool:
+    """Whether a stored tensor of 8-bit integers is cast to float, as weights are that are multiplied by their scale."""
+    narrow, floats = (TensorProto.INT8, TensorProto.UINT8), (TensorProto.FLOAT, TensorProto.FLOAT16)
+    casts = (node for node in model.graph.node if node.op_type == "Cast" and attribute(node, "to", 0) in floats)
+    return any(node.input[0] in known and known[node.input[0]].data_type in narrow for node in casts)
 
 
 def dequantized(node: NodeProto, inputs: list[Array | None]) -> Array | None:

@@ -109,7 +109,7 @@ def refuse_quantized(graph: Any, nodes: Sequence[Node], name: str) -> None:
     Raises:
         Refusal: a result is quantized (`w8a8`), or an operator takes quantized weights directly (`w8d`).
     """
-    cure = "give the float model that it was made from, which edgekit quantizes for each format itself, or measure the file with `edgekit bench`"
+    cure = "give the float model that it was made from; the file itself can be measured with `edgekit bench` and compared with `edgekit diff`"
     stored = set(range(len(graph.tensors))) - {index for node in nodes for index in node.outputs} - set(indices(graph.inputs))
 
     def is_quantized(index: int) -> bool:
@@ -123,11 +123,14 @@ def refuse_quantized(graph: Any, nodes: Sequence[Node], name: str) -> None:
             continue
         for index in (*node.inputs, *node.outputs):
             if index >= 0 and is_quantized(index) and index not in constant:
-                raise Refusal(f"{name} is a quantized model (integer activations, first at {node.kind} {node.title!r}), which edgekit does not read: {cure}")
+                raise Refusal(f"{name} is a quantized file, not a source: its activations are integers, from {called(node)} on; {cure}")
         if any(index in constant and is_quantized(index) for index in node.inputs if index >= 0) and node.kind != "DEQUANTIZE":
-            raise Refusal(
-                f"{name} has int8 weights and quantizes activations when it runs (first at {node.kind} {node.title!r}), which edgekit does not read: {cure}"
-            )
+            raise Refusal(f"{name} is a quantized file, not a source: it quantizes activations when it runs, from {called(node)} on; {cure}")
+
+
+def called(node: Node) -> str:
+    """An operator with the name of what it gives, where the file tells it."""
+    return node.kind if node.title == "?" else f"{node.kind} {node.title!r}"
 
 
 def open_source(path: Path, nodes: Sequence[Node], shapes: Mapping[str, Sequence[int]] | None) -> Source:
