@@ -17,4 +17,5 @@ FORMAT = Format(
     quantize_tools=("onnxruntime",),
     verify_tools=("onnxruntime",),
     flexible_verb="flex_onnx",
+    ios=("float", "integer"),
 )
