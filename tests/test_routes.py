@@ -58,7 +58,7 @@ def test_what_a_format_cannot_be_wished_to_be_is_said_before_any_work() -> None:
     w8a8 = parse("w8a8")
     assert "leave out --route" in str(refusal_of("onnx", FP32, ONNX, Wishes(route="native"), True))
     assert "leave out --layout" in str(refusal_of("onnx", FP32, ONNX, Wishes(layout="nhwc"), True))
-    assert "leave out --io" in str(refusal_of("onnx", w8a8, ONNX, Wishes(io="integer"), True))
+    assert "leave out --io" in str(refusal_of("onnx", w8a8, format_named("coreml"), Wishes(io="integer"), True))
     assert refusal_of("onnx", FP32, ONNX, Wishes(io="integer"), True) is None  # a float file has float ends anyway
     assert refusal_of("onnx", w8a8, format_named("tflite"), Wishes(io="integer"), True) is None
 
