@@ -81,16 +81,17 @@ def test_an_operator_of_nobody_is_named_with_its_node(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_a_format_does_not_carry_fails_that_format_only(tmp_path: Path) -> None:
-    pool = helper.make_node("MaxPool", ["x"], ["y"], name="p1", kernel_shape=[2, 2], dilations=[2, 2])
-    said = edgekit("convert", save(tmp_path / "dilated.onnx", [pool], [1, 3, 8, 8]), "--to", "all", "-o", tmp_path / "out", "--json")
+    grid = onnx.numpy_helper.from_array(np.zeros((1, 4, 4, 2), np.float32), "grid")
+    sample = helper.make_node("GridSample", ["x", "grid"], ["y"], name="p1", mode="bicubic")
+    said = edgekit("convert", save(tmp_path / "sampled.onnx", [sample], [1, 3, 8, 8], (grid,)), "--to", "all", "-o", tmp_path / "out", "--json")
     assert said.code == 4
     by_format = {artifact["format"]: artifact for artifact in said.json["artifacts"]}
     assert by_format["onnx"]["status"] == "ok"
     for name in ("tflite", "coreml"):
         assert by_format[name]["status"] == "failed"
-        assert "MaxPool" in by_format[name]["error"]
+        assert "GridSample" in by_format[name]["error"]
         assert "p1" in by_format[name]["error"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dilated.fp32.onnx", "dilated.fp32.onnx.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sampled.fp32.onnx", "sampled.fp32.onnx.json"]
 
 
 def test_dynamic_shapes_say_which_shape_to_give(tmp_path: Path) -> None:

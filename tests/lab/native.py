@@ -95,7 +95,8 @@ def graph(
 ) -> Path:
     sides = [[helper.make_tensor_value_info(*one) for one in side] for side in (inputs, outputs)]
     made = helper.make_graph(nodes, "g", *sides, [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()])
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx")
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(onnx.shape_inference.infer_shapes(model), folder / "model.onnx")  # the hub knows all shapes
     return folder / "model.onnx"
 
 
