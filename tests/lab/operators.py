@@ -19,7 +19,7 @@ from edgekit.verbs.ops import TABLES, Operator, Table, ops
 
 FORMATS = ("tflite", "coreml", "onnx")
 TITLES = {"tflite": "TFLite", "coreml": "Core ML", "onnx": "ONNX"}
-TOOLS = {"tflite": ("onnx2tf", "ai-edge-litert"), "coreml": ("onnx2coreml", "coremltools"), "onnx": ("onnxruntime",)}
+TOOLS = {"tflite": ("onnx2tf", "ai-edge-litert"), "coreml": ("coremltools",), "onnx": ("onnxruntime",)}
 PAGE = Path(__file__).parent.parent.parent / "docs" / "operators.md"
 SOURCE_TOO = "ONNX Runtime gives the same for the model as it came"
 NAMES = (

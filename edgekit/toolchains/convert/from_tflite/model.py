@@ -75,7 +75,10 @@ def nodes_of(path: Path) -> list[Node]:
                 kind = (custom or b"?").decode(errors="replace")
                 refuse_custom(kind, title)
             refuse_kind(kind, title)
-            nodes.append(Node(kind, indices(op.inputs), indices(op.outputs), options, title))
+            node = Node(kind, indices(op.inputs), indices(op.outputs), options, title)
+            if max((*node.inputs, *node.outputs), default=-1) >= len(graph.tensors):
+                raise IndexError("an operator names a tensor that it does not hold")
+            nodes.append(node)
     except (ValueError, IndexError, TypeError, AttributeError, KeyError, struct.error) as exc:
         raise Refusal(f"{path.name} is not a whole TFLite file ({' '.join(str(exc).split())[:120]}): fetch or export it again") from exc
     if not nodes:
