@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
 from edgekit.errors import ConvertError, InputError
+from edgekit.places import PACKAGE
+from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Outcome
 from tests.lab.convert import do, verified
 from tests.lab.onnx_cases import FLOAT, draw, inputs_for, model, save, tensor_folder
@@ -122,16 +124,23 @@ def test_what_a_package_cannot_carry_is_refused(network: Network) -> None:
         do("quantize_coreml", {"float": network.package}, {"recipe": "w8a8"})
 
 
+RANGES = """
+import sys, types
+package = types.ModuleType("edgekit")
+package.__path__ = [sys.argv[1]]
+sys.modules["edgekit"] = package
+sys.path.append(sys.argv[1] + "/toolchains/convert")
+import numpy as np
+from edgekit.toolchains.convert.coreml_ranges import integers
+
+both, positive = integers(-1.0, 3.0, "float32"), integers(0.0, 6.0, "float16")
+assert both.rounded(np.zeros(1, np.float32)).tolist() == [0.0]
+assert np.abs(both.rounded(np.linspace(-1, 3, 99, dtype=np.float32)) - np.linspace(-1, 3, 99)).max() <= 4 / 255
+assert (positive.dtype, positive.zero_point) == ("uint8", 0)
+assert integers(0.0, 1e-4, "float16") is None  # its scale would be below float16's normal numbers
+"""
+
+
 def test_ranges_become_integers_with_an_exact_zero() -> None:
-    pytest.importorskip("onnxruntime")
-    from edgekit.toolchains.convert.coreml_ranges import integers
-
-    both = integers(-1.0, 3.0, "float32")
-    positive = integers(0.0, 6.0, "float16")
-
-    assert both is not None
-    assert positive is not None
-    assert both.rounded(np.zeros(1, np.float32)).tolist() == [0.0]
-    assert np.abs(both.rounded(np.linspace(-1, 3, 99, dtype=np.float32)) - np.linspace(-1, 3, 99)).max() <= 4 / 255
-    assert (positive.dtype, positive.zero_point) == ("uint8", 0)
-    assert integers(0.0, 1e-4, "float16") is None  # its scale would be below float16's normal numbers
+    done = subprocess.run([toolchain("convert").python, "-c", RANGES, str(PACKAGE)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
