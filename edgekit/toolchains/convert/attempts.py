@@ -210,6 +210,16 @@ def untouched(recipe: str, smaller: bool, four_bits: bool) -> list[str]:
     return [] if four_bits or recipe not in ("w4", "w4b32") else [f"no weight of this model is stored in 4 bits by {recipe}: those that are smaller are int8"]
 
 
+def left_words(best: Attempt, sqnr_db: float, options: Options, recipe: str, every: Sequence[str]) -> list[str]:
+    """What was left in a higher precision, and why, of all operators by name."""
+    if not best.left:
+        return []
+    if best.left == options.sensitive:
+        return [f"{len(best.left)} operators before a logarithm keep float32 activations: {recipe} lost too much there"]
+    names = [every[index] for index in sorted(best.left)]
+    return [f"{len(names)} of {len(every)} operators left in higher precision for {decibels(sqnr_db)}: {named(names)}"]
+
+
 def decibels(sqnr_db: float) -> str:
     """`31.4 dB`, or `exact`."""
     return "exact" if sqnr_db >= EXACT_DB else f"{sqnr_db:.1f} dB"

@@ -18,7 +18,7 @@ import onnx
 
 from edgekit.hub.ranges import limits
 from edgekit.hub.weights import rounded
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told, untouched
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, left_words, methods, short_of, told, untouched
 from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect, require_variety
 from edgekit.toolchains.convert.integer_io import FloatBoundary
 from edgekit.toolchains.convert.onnx_int4 import as_stored, has_int4, store_int4
@@ -197,12 +197,7 @@ class Maker:
                 self.job.refuse(short_of(sqnr_db, floor, "ONNX", self.recipe, judged, "operators"))
             words = f"{self.recipe} keeps {decibels(sqnr_db)} on {judged}, {floor:g} dB were asked for"
             return [f"{words}: not reached by leaving operators in higher precision"]
-        if not best.left:
-            return []
-        if best.left == self.options.sensitive:
-            return [f"{len(best.left)} operators before a logarithm keep float32 activations: {self.recipe} lost too much there"]
-        names = [f"{self.nodes[index].op_type} {self.nodes[index].name or self.nodes[index].output[0]}" for index in sorted(best.left)]
-        return [f"{len(names)} of {len(self.nodes)} operators left in higher precision for {decibels(sqnr_db)}: {named(names)}"]
+        return left_words(best, sqnr_db, self.options, self.recipe, [f"{node.op_type} {node.name or node.output[0]}" for node in self.nodes])
 
 
 def expose(model: onnx.ModelProto) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub.ranges import limits
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told, untouched
+from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, left_words, methods, short_of, told, untouched
 from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect, require_variety
 from edgekit.toolchains.convert.integer_io import FloatBoundary, quantization
 from edgekit.toolchains.convert.runners import Array, CannotRunError, LiteRt
@@ -178,12 +178,7 @@ class Maker:
                 self.job.refuse(short_of(sqnr_db, floor, "TFLite", self.recipe, judged, "operators"))
             words = f"{self.recipe} keeps {decibels(sqnr_db)} on {judged}, {floor:g} dB were asked for"
             return [f"{words}: not reached by leaving operators in higher precision"]
-        if not best.left:
-            return []
-        if best.left == self.options.sensitive:
-            return [f"{len(best.left)} operators before a logarithm keep float32 activations: {self.recipe} lost too much there"]
-        names = [f"{self.ops[index].kind} {self.ops[index].output}" for index in sorted(best.left)]
-        return [f"{len(names)} of {len(self.ops)} operators left in higher precision for {decibels(sqnr_db)}: {named(names)}"]
+        return left_words(best, sqnr_db, self.options, self.recipe, [f"{op.kind} {op.output}" for op in self.ops])
 
 
 def inner_tensors(path: Path, model: TfliteFile) -> Callable[[list[Array]], Iterator[tuple[str, Array]]]:
