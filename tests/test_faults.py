@@ -29,6 +29,12 @@ def ill(request: pytest.FixtureRequest) -> Iterator[Ill]:
         yield device
 
 
+@pytest.fixture(autouse=True)
+def whole_again(ill: Ill) -> None:
+    """What one test broke is not another's."""
+    ill.power_on()
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny(tmp_path_factory.mktemp("tiny")).onnx
