@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,11 @@ from pathlib import Path
 from edgekit.errors import SetupError
 
 CHUNK = 1 << 20
+SETTLED_NS = 10**9
+"""A file that changed longer ago than this cannot change once more and show the same time of change."""
+
+_known: dict[tuple[Path, tuple[tuple[int, ...], ...]], str] = {}
+"""Path and state → digest."""
 
 
 @contextmanager
@@ -72,6 +78,19 @@ def sha256_tree(path: Path) -> str:
     for file in walk(path):
         digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
     return digest.hexdigest()
+
+
+def sha256_known(path: Path) -> str:
+    """`sha256_tree` of what is asked for again and again: read once, until a file of it changes, as the system keeps count of that (st_ctime_ns)."""
+    now = time.time_ns()
+    found = [file.stat() for file in walk(path)]
+    state = path.absolute(), tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+    if state in _known:
+        return _known[state]
+    digest = sha256_tree(path)
+    if all(one.st_ctime_ns < now - SETTLED_NS for one in found):
+        _known[state] = digest
+    return digest
 
 
 def parts(path: Path) -> list[Path]:

@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import InputError
-from edgekit.files import parts, sha256_file, sha256_tree, size_bytes
+from edgekit.files import parts, size_bytes
 from edgekit.hub.axes import Wanted
 from edgekit.read import keras, onnx, pt2, savedmodel, tflite
 from edgekit.read.origin import made_from
 from edgekit.read.source import Source
 from edgekit.records import FlexibleAxis, Model, TensorSpec
-from edgekit.toolchains.jobs import Job, Progress, is_cached, run
+from edgekit.toolchains.jobs import Job, Progress, digests, is_cached, run
 
 SOURCES: tuple[Source, ...] = (onnx.SOURCE, keras.SOURCE, savedmodel.SOURCE, pt2.SOURCE, tflite.SOURCE)
 
@@ -152,10 +152,10 @@ def source_of(model: Model) -> Source:
 
 def content_digest(path: Path, others: Mapping[str, Path]) -> str:
     """SHA-256 of the model; with external files, of all their names and digests together."""
-    own = sha256_tree(path)
+    own = digests(path)[0]
     if not others:
         return own
-    lines = [own, *(f"{name}\0{sha256_file(file)}" for name, file in sorted(others.items()))]
+    lines = [own, *(f"{name}\0{digests(file)[0]}" for name, file in sorted(others.items()))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -40,6 +40,6 @@ def test_where_nothing_is_told_there_still_is_a_number(tmp_path: Path) -> None:
 def test_workers_share_what_there_is() -> None:
     assert needed_bytes(100_000_000) == 600_000_000 + FLOOR_BYTES
     assert at_once(1, 1) == 1
-    assert at_once(1, 64) <= processors()
+    assert at_once(1, 64) <= processors() + 1
     assert at_once(10**15, 3) == 1  # one after the other, however large the model is
     assert 2 * 10**9 <= worker_limit_bytes() <= 16 * 10**9

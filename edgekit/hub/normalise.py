@@ -96,12 +96,24 @@ def finish(model: ModelProto, boundary: ModelProto) -> ModelProto:
     name_nodes(model.graph)
     declare(model, boundary)
     check_static(model)
+    sign(model)
+    return model
+
+
+def is_signed(model: ModelProto) -> bool:
+    """Whether `sign` would change nothing."""
+    named = (model.producer_name, model.producer_version, model.doc_string, model.graph.doc_string) == ("edgekit", "", "", "")
+    return named and not model.metadata_props and not any(node.doc_string or node.metadata_props for node in walk(model.graph.node))
+
+
+def sign(model: ModelProto) -> None:
+    """Name edgekit as the model's producer; what the exporter left in descriptions is dropped."""
     model.producer_name, model.producer_version, model.doc_string = "edgekit", "", ""
+    model.graph.doc_string = ""
     for node in walk(model.graph.node):
         node.doc_string = ""
         del node.metadata_props[:]
     del model.metadata_props[:]
-    return model
 
 
 def say_onesided(model: ModelProto) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgekit.errors import ConvertError, InputError, SetupError
-from edgekit.files import disk_errors, parts, sha256_tree
+from edgekit.files import disk_errors, parts, sha256_known, sha256_tree
 from edgekit.places import PACKAGE, cache_dir
 from edgekit.toolchains.catalog import Toolchain, ready
 from edgekit.toolchains.room import worker_limit_bytes
@@ -149,7 +149,7 @@ def digests(path: Path) -> tuple[str, ...]:
     results = cache_dir() / "results"
     made_by = results / path.relative_to(results).parts[0] / "result.json" if path.is_relative_to(results) else None
     if made_by is None or not made_by.exists():
-        return tuple(map(sha256_tree, parts(path)))
+        return tuple(map(sha256_known, parts(path)))
     told = made_by.stat()
     return result_digests(path, told.st_ino, told.st_mtime_ns)
 
@@ -161,15 +161,20 @@ def result_digests(path: Path, _inode: int, _mtime_ns: int) -> tuple[str, ...]:
 
 def cache_key(job: Job, home: Toolchain) -> str:
     """Hex digest over all that can change the result."""
-    code = sorted([*job.script.parent.rglob("*.py"), *(PACKAGE / "hub").rglob("*.py")])
     whole = {
         "verb": f"{job.toolchain}/{job.title}",
-        "code": [hashlib.sha256(path.read_bytes()).hexdigest() for path in code],
+        "code": code_digests(job.script.parent),
         "inputs": {name: [path.suffix, *digests(path)] for name, path in sorted(job.inputs.items())},
         "options": dict(job.options),
         "lock": home.lock_digest,
     }
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@cache
+def code_digests(folder: Path) -> list[str]:
+    """SHA-256 of each file of a verb's folder and of the hub."""
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted([*folder.rglob("*.py"), *(PACKAGE / "hub").rglob("*.py")])]
 
 
 def raise_refusal(kind: str, message: str, op: str | None, node: str | None) -> NoReturn:

@@ -1,7 +1,8 @@
 """A model's size in, how many workers fit into this machine's memory and processors beside each other out.
 
 The rule: a worker takes at most six times the model and 400 MB (what `benchmarks/convert_many.py` holds them to). As many are started
-beside each other as there are processors, and as fit into what is available, with room for one more: the source model runs meanwhile.
+beside each other as there are processors, and one more, since each waits for the disk now and then; and as fit into what is available, with
+room for another: the source model runs meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def needed_bytes(model_bytes: int) -> int:
 def at_once(model_bytes: int, wanted: int) -> int:
     """How many of the workers wanted fit beside each other: at least one."""
     fit = available_bytes() // needed_bytes(model_bytes) - 1
-    return max(1, min(wanted, processors(), fit))
+    return max(1, min(wanted, processors() + 1, fit))
 
 
 def worker_limit_bytes() -> int:

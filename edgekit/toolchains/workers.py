@@ -49,6 +49,9 @@ def start(script: Path, home: Toolchain, hint: str = "") -> Worker:
     return Worker(process, folder)
 
 
+MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"}
+"""Memory that was freed stays with the worker and is used again: given back and asked for anew, page by page, it costs as much as the work on it."""
+
 _warm: dict[tuple[Path, int | None], Worker] = {}
 """By script and the thread that started it, whose end ends it too; None: one that outlives all jobs."""
 
@@ -98,6 +101,7 @@ def environment(folder: Path) -> dict[str, str]:
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "CUDA_VISIBLE_DEVICES": "",
         "KERAS_BACKEND": "tensorflow",
+        **MEMORY,
         # Workers run side by side; threads that wait by spinning would take the cores from each other.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
