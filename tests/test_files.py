@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from edgekit.errors import SetupError
-from edgekit.files import copy, disk_errors, sha256_tree, write_text, written_aside
+from edgekit.files import SETTLED_NS, copy, disk_errors, sha256_known, sha256_tree, write_text, written_aside
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -63,3 +65,24 @@ def test_a_full_disk_is_a_set_up_error_and_leaves_nothing(tmp_path: Path) -> Non
         assert list(full.iterdir()) == []
     finally:
         subprocess.run(["umount", str(full)], check=True)
+
+
+def test_what_is_known_of_a_file_ends_with_its_change(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("one")
+    assert sha256_known(file) == sha256_tree(file)
+    time.sleep(SETTLED_NS / 1e9 + 0.05)
+    known = sha256_known(file)
+    at = file.stat()
+
+    file.write_text("two")
+    os.utime(file, ns=(at.st_atime_ns, at.st_mtime_ns))  # of the same size, and dated back
+
+    assert sha256_known(file) == sha256_tree(file) != known
+
+
+def test_a_file_that_has_just_changed_is_read_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    for content in ("one", "two", "six"):
+        file.write_text(content)
+        assert sha256_known(file) == sha256_tree(file)

@@ -45,12 +45,15 @@ def start(script: Path, home: Toolchain, hint: str = "") -> Worker:
         (folder / "tmp").mkdir()
     argv = [str(home.python), "-s", str(HERE / "worker.py"), str(script), str(folder), hint]
     with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environment(folder), start_new_session=True)
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder, env=environment(folder, script.stem), start_new_session=True
+        )
     return Worker(process, folder)
 
 
 MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"}
-"""Memory that was freed stays with the worker and is used again: given back and asked for anew, page by page, it costs as much as the work on it."""
+"""Memory that was freed stays with the worker and is used again: given back and asked for anew, page by page, it costs as much as the work on it.
+Not for quantizers, whose peak comes from what they keep of a file in several forms."""
 
 _warm: dict[tuple[Path, int | None], Worker] = {}
 """By script and the thread that started it, whose end ends it too; None: one that outlives all jobs."""
@@ -90,7 +93,7 @@ def end_warm() -> None:
         _warm.popitem()[1].end()
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, verb: str = "") -> dict[str, str]:
     """The user's environment without its Python settings, with the libraries told to be quiet and to stay at home."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
     return {
@@ -101,7 +104,7 @@ def environment(folder: Path) -> dict[str, str]:
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "CUDA_VISIBLE_DEVICES": "",
         "KERAS_BACKEND": "tensorflow",
-        **MEMORY,
+        **({} if verb.startswith("quantize") else MEMORY),
         # Workers run side by side; threads that wait by spinning would take the cores from each other.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
