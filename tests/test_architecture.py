@@ -16,11 +16,11 @@ PACKAGE = Path(edgekit.__file__).parent
 
 # A module may import from what stands before it, from its own folder, and from the folder that holds that one.
 ORDER = [
-    "errors", "units", "records_model", "records", "records_json", "nearest", "places", "files", "deflate", "hub", "recipe", "profile", "lab_file", "facts",
-    "transport", "attached", "device", "toolchains", "read", "model", "read/from_torch", "samples", "write", "verify", "statistics", "protocol", "agent",
-    "deliver", "hold", "lock", "held", "runtime", "conditions", "ask", "settings", "lab", "native", "tflite_order",
-    "benchmark_model_told", "benchmark_model", "runners", "workbench",
-    "measurement", "measure", "doctor", "decide", "store_sqlite", "store", "release", "verbs", "cli",
+    "errors", "units", "records_model", "records", "records_json", "nearest", "places", "files", "deflate", "hub", "compress", "recipe", "profile",
+    "lab_file", "facts", "transport", "attached", "device", "toolchains", "read", "model", "read/from_torch", "samples", "write", "verify", "statistics",
+    "protocol", "agent", "deliver", "hold", "lock", "held", "runtime", "conditions", "ask", "settings", "lab", "native", "tflite_order",
+    "benchmark_model_told", "benchmark_model", "runners", "workbench", "measurement", "measure", "doctor", "decide", "store_sqlite", "store", "release",
+    "verbs", "cli",
 ]  # fmt: skip
 
 STEPS = ("edgekit.errors", "edgekit.lab.packages", "edgekit.toolchains.native.after_install")
@@ -68,8 +68,8 @@ def test_imports_run_one_way(module: str) -> None:
         same_folder = folder in (other, other.rpartition(".")[0]) and folder != "edgekit"
         if is_worker(module):
             own = ".".join(module.split(".")[:3])
-            allowed = other.startswith(("edgekit.hub", own + ".")) or (module.endswith(".after_install") and other in STEPS)
-            assert allowed, f"{module} runs in a toolchain and may import edgekit.hub and its own folder only, not {other}"
+            allowed = other.startswith(("edgekit.hub", "edgekit.compress", own + ".")) or (module.endswith(".after_install") and other in STEPS)
+            assert allowed, f"{module} runs in a toolchain and may import edgekit.hub, edgekit.compress and its own folder only, not {other}"
         elif not same_folder and not folder.startswith(other.rpartition(".")[0].removesuffix("edgekit") + "."):
             assert place(other) < place(module), f"{module} imports {other}, which stands after it"
 

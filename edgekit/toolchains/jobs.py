@@ -173,8 +173,9 @@ def cache_key(job: Job, home: Toolchain) -> str:
 
 @cache
 def code_digests(folder: Path) -> list[str]:
-    """SHA-256 of each file of a verb's folder and of the hub."""
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted([*folder.rglob("*.py"), *(PACKAGE / "hub").rglob("*.py")])]
+    """SHA-256 of each file that a verb may import: its own folder's, the hub's and the techniques'."""
+    found = sorted(path for place in (folder, PACKAGE / "hub", PACKAGE / "compress") for path in place.rglob("*.py"))
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in found]
 
 
 def raise_refusal(kind: str, message: str, op: str | None, node: str | None) -> NoReturn:

@@ -4,7 +4,7 @@
 
 `job.json` holds `inputs` (name → path), `options` (name → JSON). The verb is a file with one function,
 `run(job: Job) -> dict`; it writes files below `job.out` and returns JSON. It may import its toolchain's packages and
-`edgekit.hub`; nothing else of edgekit is importable here. Progress goes to the parent as JSON lines on the original stdout;
+`edgekit.hub` and `edgekit.compress`; nothing else of edgekit is imported here. Progress goes to the parent as JSON lines on the original stdout;
 whatever libraries print goes to the log.
 
 A worker loads its verb at once and then waits for a line on stdin that says that the job is there: so it can be started before
