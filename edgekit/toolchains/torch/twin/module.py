@@ -1,0 +1,169 @@
+"""A hub in, a PyTorch module out that computes the same, for any number of samples, and whose weights go back to a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import ModelProto, numpy_helper
+from torch import fx
+
+from edgekit.toolchains.torch.twin.build import Build
+from edgekit.toolchains.torch.twin.operators import OPERATORS
+
+PROGRAMS = 8
+"""Compiled variants that are kept: training and evaluation, with and without captured tensors."""
+TOLERANCE = 1e-4
+"""Of the largest output: two samples together against the same two alone; the order of additions is the whole difference."""
+
+
+class Twin(torch.nn.Module):  # type: ignore[misc]
+    """The network of a hub.
+
+    `forward` takes the hub's inputs by position and gives its outputs as a tuple. Samples lie along axis 0: where the hub has [1, 3, 224, 224], the twin
+    takes [n, 3, 224, 224]. Where a hub cannot run several samples at once (`apart` says why), they run one by one, with the same result; an input
+    of shape [4, 7] in the hub is then [n·4, 7], and so are outputs; an output without axes is [n].
+
+    Attributes:
+        weights: initializer's name → torch.nn.Parameter, of all that is trained.
+        statistics: initializer's name → tensor, the means and variances of BatchNormalization, which `train()` re-estimates.
+        tensor_names: inputs and computed tensors by their ONNX names, in the graph's order.
+        weight_through: initializer's name → function, applied to a weight in each forward (fake quantization, masks).
+        tensor_through: name of an input or computed tensor → function, applied to it before anything reads it.
+        apart: why samples run one by one, in words; None where they run together.
+
+    Raises:
+        Refusal: the hub has an operator, or a form of one, that the twin cannot compute; named.
+    """
+
+    def __init__(self, hub: ModelProto) -> None:
+        super().__init__()
+        built = Build(hub, OPERATORS)
+        self.weights: dict[str, Any] = {}
+        self.statistics: dict[str, Any] = {}
+        for attribute, (name, tensor) in built.weights.items():
+            self.register_parameter(attribute, torch.nn.Parameter(tensor))
+            self.weights[name] = getattr(self, attribute)
+        means = {name for node in hub.graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
+        for attribute, (name, tensor) in built.buffers.items():
+            self.register_buffer(attribute, tensor)
+            if name in means:
+                self.statistics[name] = tensor
+        computed = {name: value.node for name, value in built.tensors.items() if value.node.op != "get_attr"}
+        self.tensor_names = list(computed)
+        self.weight_through: dict[str, Callable[[Any], Any]] = {}
+        self.tensor_through: dict[str, Callable[[Any], Any]] = {}
+        self._graph = built.graph
+        self._nodes = {**computed, **{name: built.tensors[name].node for name in self.weights}}
+        self._shapes = [built.tensors[name].shape for name in built.inputs]
+        self._ranks = [len(built.of(name).shape) for name in built.outputs]
+        self._programs: dict[Any, Any] = {}
+        self.apart = built.reason
+        if self.apart is None:
+            self.apart = self._differs([value.one for value in (built.tensors[name] for name in built.inputs)])
+
+    def forward(self, *inputs: Any) -> tuple[Any, ...]:
+        """The hub's outputs, of n samples along axis 0 of each input."""
+        return self._run(self._program(()), inputs, self._ranks)[: len(self._ranks)]
+
+    def forward_with(self, names: Iterable[str], *inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The hub's outputs, and the tensors of these ONNX names as their readers see them (after `tensor_through`)."""
+        wanted = tuple(names)
+        unknown = next((name for name in wanted if name not in self._nodes), None)
+        if unknown is not None:
+            raise KeyError(f"the hub computes no tensor {unknown!r}")
+        found = self._run(self._program(wanted), inputs, [*self._ranks, *(1 for _ in wanted)])
+        return found[: len(self._ranks)], dict(zip(wanted, found[len(self._ranks) :], strict=True))
+
+    def write_back(self, model: ModelProto, *, through: bool = False) -> ModelProto:
+        """Put the weights, and the statistics of BatchNormalization, into a hub (in place; each keeps its dtype), and give it back.
+
+        `through`: as `weight_through` makes them, else as they are.
+        """
+        stored = {tensor.name: tensor for tensor in model.graph.initializer}
+        for name, value in [*self.weights.items(), *self.statistics.items()]:
+            hook = self.weight_through.get(name) if through else None
+            with torch.no_grad():
+                values = (hook(value) if hook else value).detach().cpu().numpy()
+            kind = numpy_helper.to_array(stored[name]).dtype
+            stored[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
+        return model
+
+    def _run(self, program: Any, inputs: tuple[Any, ...], ranks: list[int]) -> tuple[Any, ...]:
+        if self.apart is None or not self._shapes:
+            return tuple(program(*inputs))
+        parts = [value.split(shape[0]) if shape else None for value, shape in zip(inputs, self._shapes, strict=True)]
+        n = max([len(part) for part in parts if part is not None], default=1)
+        if n == 1:
+            return tuple(program(*inputs))
+        rows = [program(*(value if part is None else part[index] for value, part in zip(inputs, parts, strict=True))) for index in range(n)]
+        return tuple(torch.cat(column) if column[0].dim() else torch.stack(column) for column in zip(*rows, strict=True))
+
+    def _program(self, wanted: tuple[str, ...]) -> Any:
+        key = (bool(self.training), wanted, tuple(self.weight_through.items()), tuple(self.tensor_through.items()))
+        found = self._programs.get(key)
+        if found is None:
+            if len(self._programs) >= PROGRAMS:
+                self._programs.pop(next(iter(self._programs)))
+            found = self._programs[key] = self._compiled(wanted, training=self.training)
+        return found
+
+    def _compiled(self, wanted: tuple[str, ...], *, training: bool) -> Any:
+        """The graph with the hooks that are set now, as generated code that shares this module's tensors."""
+        graph = fx.Graph()
+        made: dict[Any, Any] = {}
+        hooks = {self._nodes[name]: hook for name, hook in [*self.weight_through.items(), *self.tensor_through.items()]}
+        for node in self._graph.nodes:
+            if node.op == "output":
+                results = [made[one] for one in node.args[0]] + [made[self._nodes[name]] for name in wanted]
+                graph.output(tuple(results))
+                continue
+            made[node] = graph.node_copy(node, lambda one: made[one])
+            if node.target is torch.nn.functional.batch_norm:
+                made[node].update_kwarg("training", training)
+            if node in hooks:
+                made[node] = graph.call_function(through(hooks[node]), (made[node],))
+        return fx.GraphModule(self, graph, "Twin")
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        found = super()._apply(fn, recurse)
+        self._programs.clear()  # they hold the buffers as they were
+        return found
+
+    def _differs(self, inputs: list[Any]) -> str | None:
+        """Whether two samples together give something else than each alone: the words for it, or None. Random inputs, a fixed seed."""
+        drawn = torch.Generator().manual_seed(0)
+        pairs = [random(value, drawn) for value in inputs]
+        with torch.no_grad():
+            program = self._compiled((), training=False)
+            together = program(*(torch.cat(pair) for pair in pairs))
+            each = [program(*(pair[index] for pair in pairs)) for index in range(2)]
+        for index, (both, first, second) in enumerate(zip(together, *each, strict=True)):
+            alone = torch.cat([first, second]) if first.dim() else torch.stack([first, second])
+            if both.shape != alone.shape:
+                return f"output {index} does not grow with the number of samples"
+            if both.is_floating_point() and both.numel():
+                scale = torch.nan_to_num(alone).abs().max()
+                if not torch.allclose(both, alone, rtol=0, atol=float(TOLERANCE * scale + 1e-6), equal_nan=True):
+                    return f"output {index} of a sample depends on the other samples"
+            elif not torch.equal(both, alone):
+                return f"output {index} of a sample depends on the other samples"
+        return None
+
+
+def random(value: Any, drawn: Any) -> tuple[Any, Any]:
+    """Two samples of an input: normal values; integers 0 and 1, which any table has."""
+    if value.dtype.is_floating_point:
+        return tuple(torch.randn(value.shape, generator=drawn, dtype=value.dtype) for _ in range(2))
+    return tuple(torch.randint(0, 2, value.shape, generator=drawn).to(value.dtype) for _ in range(2))
+
+
+def through(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A hook as torch.fx takes it: a function with a name."""
+
+    def through(value: Any) -> Any:
+        return hook(value)
+
+    return through
