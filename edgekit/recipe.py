@@ -1,39 +1,55 @@
-"""A recipe's name in, its steps out: `prune50+w8a8` → `("prune50", "w8a8")`; no I/O.
+"""A recipe's name or file in, its steps out: `prune50+tune+w8a8` → `("prune50", "tune", "w8a8")`, in an order that makes sense.
 
-A name is a list of steps joined by `+` and read from left to right; it means the same for every format.
+A recipe is a list of steps joined by `+` and read from left to right; it means the same for every format. Steps of the hub (`edgekit.compress`)
+change the network, `tune` trains what stands before it, and at most one step says in which numbers the file is written. A file `mine.toml` holds
+`steps`, and may give layers strengths of their own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgekit.compress.steps import TECHNIQUES, Step, Technique, read_step
 from edgekit.errors import InputError
 from edgekit.nearest import unknown
+from edgekit.recipe_rules import TUNE, senseless
 
 SUPPORTED = ("fp32", "fp16", "w8", "w4", "w4b32", "w8d", "w8a8", "w8a16")
-"""The recipes that this version makes: float; weights only; weights and run-time activations; weights and calibrated activations."""
+"""Number formats that a file is written in: float; weights only; weights and run-time activations; weights and calibrated activations."""
 
+LEARNED = ("w4a8", "w3", "w2")
+"""Number formats that lose too much unless they are tuned."""
+
+NUMBERS = frozenset((*SUPPORTED, *LEARNED))
 CALIBRATED = frozenset({"w8a8", "w8a16"})
 FOUR_BITS = frozenset({"w4", "w4b32"})
 
-FORMAT_STEPS = re.compile(r"fp32|fp16|w[48]d?|w8a8|w8a16|w4b\d+")
-"""Steps that a format's writer and quantizer do on the file; all others change the hub."""
+DISTILL = "distill:"
+AUTO = "auto:"
+"""Steps that are found for a budget, by what each layer bears: `auto:size=0.25`."""
 
-STEP = re.compile(
-    r"""fp32 | fp16                          # float
-      | w[48] | w4b(?:16|32|64|128)          # weights only, per channel or per block
-      | w8d | w8a8 | w8a16                   # weights and activations
-      | prune[1-9][0-9]? | prune[1-9]:[1-9]  # percent of the weights, or n of m
-      | channels[1-9][0-9]?                  # percent of the filters
-      | lowrank[1-9][0-9]?                   # percent of the MACs
-      | cluster[1-9][0-9]{0,2}               # values of the palette
-      | ternary | binary | tune""",
-    re.VERBOSE,
-)
+LEFT_ALONE = "none"
+"""Of a layer: no technique touches it."""
 
-EXAMPLES = ("prune50", "prune2:4", "channels30", "lowrank50", "cluster16", "ternary", "binary", "tune")
-"""One spelling of each step that is known beside these, for suggestions."""
+
+@cache
+def techniques() -> tuple[Technique, ...]:
+    """Techniques that others installed, by the entry-point group `edgekit.passes`."""
+    return tuple(point.load() for point in sorted(entry_points(group="edgekit.passes"), key=lambda point: point.name))
+
+
+def hub_step(text: str) -> Step | None:
+    """A step's technique and strength, or None where no technique is spelled so."""
+    return read_step(text, techniques())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +57,151 @@ class Recipe:
     """How a model becomes an artifact."""
 
     name: str
+    """As it was written; of a file, the file's name without `.toml`."""
     steps: tuple[str, ...]
+    layers: tuple[tuple[str, str], ...] = ()
+    """(layer, step): `("fc", "prune50")`, or `none`; layers go by their node's or their weight's name."""
+    per_layer: bool = False
+    """Each layer is cut alike, instead of the whole network by one threshold."""
+    epochs: int | None = None
+    """Of each tuning; None leaves it to the tuner."""
+
+    @property
+    def numbers(self) -> str:
+        """The number format of the file."""
+        return next((step for step in self.steps if step in NUMBERS), "fp32")
+
+    @property
+    def learned(self) -> bool:
+        """Whether tuning stands after the number format, so that the integers are learned (quantization-aware training)."""
+        return self.steps[-1] == TUNE and self.numbers in self.steps
+
+    @property
+    def tunes(self) -> bool:
+        """Whether it needs data to train with."""
+        return TUNE in self.steps
 
     @property
     def needs_calibration(self) -> bool:
         """Whether some step wants samples of real input to set the ranges of activations."""
-        return not CALIBRATED.isdisjoint(self.steps)
+        return self.numbers in CALIBRATED and not self.learned
 
     @property
     def changes_hub(self) -> bool:
         """Whether some step works on the hub, so that the source model itself is not what is written."""
-        return not all(FORMAT_STEPS.fullmatch(step) for step in self.steps)
+        return any(step not in NUMBERS for step in self.steps)
 
     @property
     def uses_calibration(self) -> bool:
         """Whether samples make it better, or are needed: with 4-bit weights they correct biases and choose how to round."""
-        return self.needs_calibration or not FOUR_BITS.isdisjoint(self.steps)
+        return self.needs_calibration or (self.numbers in FOUR_BITS and not self.learned)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether its steps are still to be found, for a budget."""
+        return self.steps[0].startswith(AUTO)
+
+    @property
+    def student(self) -> Path | None:
+        """The model that is taught, where it is another file."""
+        return next((Path(step.removeprefix(DISTILL)) for step in self.steps if step.startswith(DISTILL)), None)
+
+    @property
+    def file_name(self) -> str:
+        """The name as a part of a file's: without what paths, Windows and Android have no place for."""
+        parts = (f"distill-{Path(step).stem}" if step.startswith(DISTILL) else step for step in self.name.split("+"))
+        return re.sub(r"[^A-Za-z0-9.+=_-]", "-", "+".join(parts))
+
+    @property
+    def digest(self) -> str:
+        """Of all that it says but its name."""
+        return hashlib.sha256(repr((self.steps, self.layers, self.per_layer, self.epochs)).encode()).hexdigest()
 
 
 def parse(name: str) -> Recipe:
-    """Read a recipe's name.
+    """Read a recipe by its name, or out of a file `*.toml`.
 
     Raises:
-        InputError: a step is not known (the message gives the nearest one), or this version cannot make the recipe.
+        InputError: a step is not known (the message gives the nearest one), the steps make no sense in that order (why), or the file is not right.
     """
     if name.endswith(".toml"):
-        raise InputError(f"recipe files such as '{name}' are not supported by this version: give a recipe by its name, such as 'w8a8'")
-    steps = tuple(name.split("+"))
+        return read_file(Path(name))
+    return recipe(name, tuple(name.split("+")), name)
+
+
+def recipe(name: str, steps: tuple[str, ...], written: str) -> Recipe:
+    """A recipe of known steps in an order that makes sense.
+
+    Args:
+        written: the steps as the user wrote them, for messages.
+    """
     for step in steps:
-        if not STEP.fullmatch(step):
-            raise unknown("recipe" if step == name else f"step in recipe '{name}':", step, SUPPORTED, also=EXAMPLES)
-    if name not in SUPPORTED:
-        raise InputError(f"recipe '{name}' is not supported by this version: choose among {', '.join(SUPPORTED)}")
+        if not is_known(step):
+            raise unknown("recipe" if step == written else f"step in recipe '{written}':", step, SUPPORTED, also=examples())
+    if why := senseless(steps, NUMBERS, frozenset(LEARNED), hub_step):
+        raise InputError(f"recipe '{written}' makes no sense: {why}")
     return Recipe(name, steps)
+
+
+def is_known(step: str) -> bool:
+    distilled = step.startswith(DISTILL) and len(step) > len(DISTILL)
+    return step in NUMBERS or step == TUNE or distilled or bool(re.fullmatch(f"{AUTO}[a-z]+=[0-9.]+", step)) or hub_step(step) is not None
+
+
+def examples() -> Iterator[str]:
+    """One spelling of each step beside the number formats, for suggestions."""
+    yield from LEARNED
+    for technique in (*TECHNIQUES.values(), *techniques()):
+        yield technique.example
+    yield from ("prune2:4", "prune50block4", TUNE)
+
+
+class RecipeFile(BaseModel):
+    """What a recipe's TOML file may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: str
+    per_layer: bool = False
+    epochs: int | None = None
+    layers: Mapping[str, str] = {}
+
+
+def read_file(path: Path) -> Recipe:
+    """A recipe out of its file.
+
+    Raises:
+        InputError: no such file, not TOML, unknown keys or steps, or a strength that its technique does not know.
+    """
+    try:
+        found = RecipeFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as exc:
+        raise InputError(f"the recipe {path} cannot be read ({exc.strerror}): check the path") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InputError(f'the recipe {path} is no TOML ({exc}): write steps = "prune50+w8", and a table [layers]') from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"the recipe {path}: {where}: {first['msg']}; it may hold steps, per_layer, epochs and a table [layers]") from exc
+    if found.epochs is not None and found.epochs < 1:
+        raise InputError(f"the recipe {path}: epochs = {found.epochs}: give at least 1")
+    read = recipe(path.stem, tuple(found.steps.split("+")), found.steps)
+    layers = tuple((layer, own_step(path, layer, text, read.steps)) for layer, text in found.layers.items())
+    return Recipe(path.stem, read.steps, layers, found.per_layer, found.epochs)
+
+
+def own_step(path: Path, layer: str, text: str, steps: tuple[str, ...]) -> str:
+    """What a layer is given instead, as a whole step: `50` where one technique is meant, `prune50`, or `none`.
+
+    Raises:
+        InputError: not a strength of a technique that is among the steps.
+    """
+    meant = [step.technique for step in map(hub_step, steps) if step is not None and step.technique.strength]
+    names = ", ".join(technique.name for technique in meant)
+    if text == LEFT_ALONE:
+        return text
+    for spelled in (text, *(technique.name + technique.separator + text for technique in meant[:1] if len(meant) == 1)):
+        step = hub_step(spelled)
+        if step is not None and step.technique in meant:
+            return spelled
+    cure = f"give a strength of {names}, as in {meant[0].example}, or none" if meant else "none of its steps has a strength for each layer"
+    raise InputError(f"the recipe {path}: layer '{layer}' = '{text}': {cure}")

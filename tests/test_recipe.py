@@ -1,35 +1,90 @@
-"""Recipe names: what parses, what is refused, and with which words."""
+"""Recipes: what parses, what is refused, and with which words."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from edgekit.errors import InputError
-from edgekit.recipe import EXAMPLES, STEP, SUPPORTED, Recipe, parse
+from edgekit.recipe import LEARNED, SUPPORTED, Recipe, examples, parse
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
-def test_what_this_version_makes_parses_to_its_one_step(name: str) -> None:
-    assert parse(name) == Recipe(name, (name,))
+def test_a_number_format_parses_to_its_one_step(name: str) -> None:
+    found = parse(name)
+
+    assert found == Recipe(name, (name,))
+    assert (found.numbers, found.changes_hub, found.learned, found.tunes, found.file_name) == (name, False, False, False, name)
 
 
 def test_only_calibrated_recipes_need_calibration() -> None:
     assert [name for name in SUPPORTED if parse(name).needs_calibration] == ["w8a8", "w8a16"]
     assert [name for name in SUPPORTED if parse(name).uses_calibration] == ["w4", "w4b32", "w8a8", "w8a16"]
-    assert Recipe("tune+w8a16", ("tune", "w8a16")).needs_calibration
+    assert parse("prune50+tune+w8a16").needs_calibration
+    assert not parse("w8a8+tune").needs_calibration, "the ranges are learned"
 
 
-@pytest.mark.parametrize("step", EXAMPLES)
-def test_a_known_step_that_is_not_built_is_refused_as_that(step: str) -> None:
-    assert STEP.fullmatch(step)
-    with pytest.raises(InputError, match=rf"^recipe '{step}' is not supported by this version: choose among fp32, ") as caught:
-        parse(step)
-    assert caught.value.exit_code == 2
+@pytest.mark.parametrize("step", [step for step in examples() if step not in (*LEARNED, "tune", "student:width50")])
+def test_each_technique_is_a_recipe(step: str) -> None:
+    found = parse(step)
+
+    assert (found.steps, found.numbers, found.changes_hub) == ((step,), "fp32", True)
 
 
-def test_steps_joined_are_known_but_not_supported() -> None:
-    with pytest.raises(InputError, match=r"recipe 'prune80\+tune\+w8a8' is not supported by this version"):
-        parse("prune80+tune+w8a8")
+@pytest.mark.parametrize(
+    ("name", "numbers", "learned"),
+    [
+        ("prune50+tune", "fp32", False),
+        ("prune50+w8a8", "w8a8", False),
+        ("prune80+cluster16+tune+w8a8", "w8a8", False),
+        ("channels50+tune+w8a8", "w8a8", False),
+        ("w8a8+tune", "w8a8", True),
+        ("w2+tune", "w2", True),
+        ("prune50+tune+w4+tune", "w4", True),
+        ("channels30+tune+prune50+tune+fp16", "fp16", False),
+        ("student:width50+tune", "fp32", False),
+        ("distill:small.onnx+tune+w8", "w8", False),
+        ("channels50+lowrank50+prune2:4+cluster16+tune+w8a8+tune", "w8a8", True),
+    ],
+)
+def test_steps_compose(name: str, numbers: str, learned: bool) -> None:
+    found = parse(name)
+
+    assert (found.numbers, found.learned, found.changes_hub) == (numbers, learned, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("tune", "there is nothing before tune"),
+        ("tune+w8a8", "there is nothing before tune"),
+        ("prune50+tune+tune", "tune stands twice in a row"),
+        ("student:width50", r"a student knows little before it is taught: write student:width50\+tune"),
+        ("fp16+w8", "fp16 and w8 are two number formats"),
+        ("w8a8+w4+tune", "w8a8 and w4 are two number formats"),
+        ("w8+prune50", r"prune50 stands after w8, .*: numbers come last, as in prune50\+w8$"),
+        ("w8a8+tune+prune50", r"prune50 stands after w8a8, .* as in tune\+prune50\+w8a8|prune50\+"),
+        ("fp16+tune", r"fp16 loses nothing"),
+        ("prune50+fp16+tune", r"fp16 loses nothing that tuning could win back: write prune50\+tune\+fp16$"),
+        ("w8d+tune", r"w8d sets its ranges at run time"),
+        ("w2", r"w2 loses too much without tuning: add \+tune, as in w2\+tune$"),
+        ("prune50+tune+w4a8", r"w4a8 loses too much without tuning: add \+tune"),
+        ("ternary+binary", "ternary and binary both decide which values there are"),
+        ("cluster16+ternary", "both decide which values"),
+        ("prune50+prune80", "prune50 and prune80 are one technique"),
+        ("prune50+tune+prune80", "prune50 and prune80 are one technique"),
+        ("prune50+channels50", "the zeros would be cut apart: write channels50 first"),
+        ("prune50+lowrank50", "the zeros would be cut apart: write lowrank50 first"),
+        ("cluster16+prune50", "new zeros would not be among the few values: write prune50 first"),
+        ("ternary+channels50", "the few values would become many: write channels50 first"),
+        ("channels50+student:width50+tune", "student:width50 puts another network in the place of what channels50 made: put it first"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(name: str, why: str) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        parse(name)
+    assert str(caught.value).startswith(f"recipe '{name}' makes no sense: ")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +94,8 @@ def test_steps_joined_are_known_but_not_supported() -> None:
         ("W8A8", "unknown recipe 'W8A8': did you mean 'w8a8'?"),
         ("prun50+w8a8", "unknown step in recipe 'prun50+w8a8': 'prun50': did you mean 'prune50'?"),
         ("prune0", "unknown recipe 'prune0': did you mean 'prune50'?"),
+        ("cluster1", "unknown recipe 'cluster1': did you mean 'cluster16'?"),
+        ("student:50+tune", "unknown step in recipe 'student:50+tune': 'student:50': did you mean 'student:width50'?"),
         ("banana", "unknown recipe 'banana': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
         ("", "unknown recipe '': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
     ],
@@ -49,6 +106,50 @@ def test_an_unknown_name_gets_the_nearest_one(name: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_recipe_files_are_refused_as_such() -> None:
-    with pytest.raises(InputError, match=r"recipe files such as 'mine\.toml' are not supported by this version"):
+def test_a_file_may_have_any_recipe_in_its_name() -> None:
+    assert parse("prune2:4+w8").file_name == "prune2-4+w8"
+    assert parse("distill:/some/where/small net.onnx+tune").file_name == "distill-small-net+tune"
+
+
+def test_a_budget_is_left_to_who_spreads_it() -> None:
+    assert parse("auto:size=0.25").is_auto
+    assert not parse("prune50").is_auto
+
+
+def test_a_file_gives_layers_their_own_strength(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('steps = "prune80+cluster16+w8"\nper_layer = true\nepochs = 3\n[layers]\nfc = "prune50"\nlast = "none"\n')
+
+    assert parse(str(path)) == Recipe("mine", ("prune80", "cluster16", "w8"), (("fc", "prune50"), ("last", "none")), per_layer=True, epochs=3)
+
+
+def test_a_bare_strength_is_that_of_the_one_technique(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('steps = "prune80"\n[layers]\nfc = "2:4"\n')
+
+    assert parse(str(path)).layers == (("fc", "prune2:4"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('steps = "prune80"\n[layers]\nfc = "much"\n', "layer 'fc' = 'much': give a strength of prune, as in prune50, or none"),
+        ('steps = "prune80+cluster16"\n[layers]\nfc = "50"\n', "give a strength of prune, cluster"),
+        ('steps = "w8a8"\n[layers]\nfc = "fp32"\n', "none of its steps has a strength for each layer"),
+        ('steps = "prunes80"\n', "unknown recipe 'prunes80': did you mean 'prune"),
+        ("steps = prune80\n", "is no TOML"),
+        ('step = "prune80"\n', "it may hold steps, per_layer, epochs and a table"),
+        ('steps = "prune80+tune"\nepochs = 0\n', "epochs = 0: give at least 1"),
+    ],
+)
+def test_a_file_that_is_not_right_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+
+    with pytest.raises(InputError, match=why):
+        parse(str(path))
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the recipe mine\.toml cannot be read \(No such file"):
         parse("mine.toml")
