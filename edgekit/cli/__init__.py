@@ -17,6 +17,7 @@ COMMANDS = {
     "convert": "Write a model as TFLite, Core ML and ONNX, compressed and verified.",
     "ops": "Look up which ONNX operators a format carries.",
     "diff": "Name the first operator whose output in one file departs from another's.",
+    "sensitivity": "Compress each layer alone, and tell how far the outputs go.",
     "bench": "Measure one file on a device.",
     "deploy": "Convert, verify, measure on a device, and choose what to ship.",
     "package": "Package a run's choice for an app release; verify a package.",

@@ -1,0 +1,164 @@
+"""`edgekit sensitivity MODEL --data F`: which layers can be made small, and which cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from edgekit.cli import needs, show
+from edgekit.cli.options import MODEL, data_option, shape_option, shapes_from
+from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
+from edgekit.errors import InputError
+from edgekit.files import require_place, write_text
+from edgekit.model import recognise
+from edgekit.toolchains.jobs import cached
+from edgekit.units import bytes_text
+from edgekit.verbs.sensitivity import Found, Sensitivity, sensitivity, steps_of
+from edgekit.write.format import format_named
+
+HEAT = ((35.0, "green", "#4daf6e"), (25.0, "chartreuse3", "#b5d66b"), (15.0, "yellow", "#fee08b"), (8.0, "dark_orange", "#f79d5c"), (-1e9, "red", "#d7504a"))
+"""From which SQNR on, in dB, a cell is of which colour, on a terminal and in a picture. Of usual classifiers 25 dB change no answer, 8 dB many."""
+
+ROW, LEGEND = 26, 130
+"""Pixels of the picture for each layer, and beside them."""
+
+
+@click.command("sensitivity")
+@click.argument("model_path", metavar="MODEL", type=MODEL)
+@data_option
+@shape_option
+@click.option("--technique", metavar="NAME,…", help="quant prune channels lowrank cluster ternary binary.  [default: quant,prune]")
+@click.option("--strengths", metavar="S,…", help="Of one technique, as in a recipe: 8,4 (bits) or 50,2:4 (prune).  [default: a few of each]")
+@click.option("--samples", type=click.IntRange(1, 2000), help="At the most.  [default: 16 to 256, by the size of the model]")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the table as a heat map into this .svg.")
+@click.option("--no-cache", is_flag=True, help="Try everything anew, and keep that.")
+@may_install
+@as_json
+def command(
+    model_path: Path,
+    data: Path | None,
+    shapes: tuple[str, ...],
+    technique: str | None,
+    strengths: str | None,
+    samples: int | None,
+    plot: Path | None,
+    no_cache: bool,
+    install: bool,
+    json_wanted: bool,
+) -> int:
+    """Compress each layer of MODEL alone, and tell how far its outputs go.
+
+    The outputs are compared with the model's own (SQNR), and with --data that has labels, the accuracy too. Nothing is tuned: what a
+    layer loses here, tuning may win back.
+    """
+    steps, fixed = steps_of((technique or "").split(","), [word.strip() for word in (strengths or "").split(",") if word.strip()]), shapes_from(shapes)
+    if plot is not None:
+        if plot.suffix != ".svg":
+            raise InputError(f"--plot {plot} is drawn as SVG: give a name that ends in .svg")
+        require_place(plot.parent)
+    needs.toolchains(recognise(model_path), [format_named("onnx")], install)
+    with cached(not no_cache), working(f"reading {model_path.name}") as progress:
+        found = sensitivity(model_path, data, fixed, steps, progress, samples)
+    if plot is not None:
+        draw(plot, found)
+        err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
+    if json_wanted:
+        print_json("sensitivity", body(found))
+    else:
+        print_sensitivity(found)
+    return 0
+
+
+def body(found: Sensitivity) -> dict[str, Any]:
+    """The body of edgekit.sensitivity/1."""
+    table = found.table
+    layers = [{**layer.model_dump(), "errors": [error_json(one, table.top1) for one in table.of(place)]} for place, layer in enumerate(table.layers)]
+    origin = {"samples": table.samples, "origin": found.origin, "top1": table.top1, "weights_bytes": table.weights_bytes}
+    return {"model": show.model_json(found.model), **origin, "layers": layers}
+
+
+def error_json(one: Found, top1: float | None) -> dict[str, Any]:
+    """One layer under one list of steps; `relative_error` is the RMS of the error over that of the outputs."""
+    relative = None if one.sqnr_db is None else one.noise**0.5
+    told = one.model_dump(include={"steps", "sqnr_db", "agreement", "top1", "saved_bytes", "macs", "refused"})
+    return {**told, "relative_error": relative, "drop": drop_of(one, top1)}
+
+
+def drop_of(one: Found, top1: float | None) -> float | None:
+    """Share of the labels that are lost."""
+    return None if one.top1 is None or top1 is None else top1 - one.top1
+
+
+def print_sensitivity(found: Sensitivity) -> None:
+    """The table: a row for each layer, a column for each of the steps; and what to make of it."""
+    table = found.table
+    columns = [Column("layer", shortened=True), Column("op", drop=len(found.steps) + 2), Column("weights", right=True, drop=len(found.steps) + 1)]
+    columns += [Column(steps, right=True, drop=len(found.steps) - place - 1) for place, steps in enumerate(found.steps)]
+    rows: list[list[str | Text]] = []
+    for place, layer in enumerate(table.layers):
+        rows.append([layer.name, layer.kind, f"{layer.parameters:,}", *(cell(one, table.top1) for one in table.of(place))])
+    print_table(columns, rows)
+    refused = {one.refused: table.layers[one.layer].name for one in table.found if one.refused}
+    for words, name in refused.items():
+        err.print(f"{name}: {words}", style="dim", soft_wrap=True, markup=False)
+    lost = "" if table.top1 is None else ", with the points of top-1 that are lost, where some are"
+    err.print(f"SQNR of the outputs in dB when that layer alone is compressed so{lost}; less is worse", style="dim", soft_wrap=True)
+    told = "" if table.top1 is None else f", where the model itself has {table.top1:.1%}"
+    err.print(f"{table.samples} samples out of {found.origin}{told}; weights take {bytes_text(table.weights_bytes)}", style="dim", soft_wrap=True)
+    for steps in found.steps[-1:]:
+        worst = max((one for one in table.found if one.steps == steps and one.refused is None), key=lambda one: one.noise, default=None)
+        if worst is not None:
+            out.print(f"[bold]{steps}[/bold] costs most in [bold]{table.layers[worst.layer].name}[/bold]: {words_of(worst)}", soft_wrap=True)
+
+
+def cell(one: Found, top1: float | None) -> Text:
+    """`28.3`, or `7.5 −1.6` where 1.6 points of accuracy are lost, in the colour of its heat."""
+    if one.refused is not None:
+        return Text("refused", "dim")
+    drop = drop_of(one, top1)
+    lost = "" if drop is None else f"{f' −{drop * 100:.1f}' if drop > 0 else '':6}"
+    return Text(words_of(one).removesuffix(" dB") + lost, heat(one)[0])
+
+
+def words_of(one: Found) -> str:
+    if one.sqnr_db is None:
+        return "NaN"
+    return "exact" if one.sqnr_db >= show.EXACT_DB else f"{one.sqnr_db:.1f} dB"
+
+
+def heat(one: Found) -> tuple[str, str]:
+    """A cell's colour on a terminal, and in a picture."""
+    sqnr = -1e9 if one.sqnr_db is None else one.sqnr_db
+    return next((terminal, picture) for from_db, terminal, picture in HEAT if sqnr >= from_db)
+
+
+def draw(path: Path, found: Sensitivity) -> None:
+    """The table as a heat map: pygal has none, so a stacked bar for each layer, of equal cells, each in its own colour."""
+    import pygal
+    from pygal.style import Style
+
+    table = found.table
+    style = Style(background="white", plot_background="white", value_font_size=11, label_font_size=11, major_label_font_size=11, guide_stroke_color="white")
+    height, width = LEGEND + ROW * len(table.layers), max(600, 320 + 70 * len(found.steps))
+    chart = pygal.HorizontalStackedBar(
+        style=style, js=[], show_legend=False, print_values=True, truncate_label=48, height=height, width=width, margin=12, spacing=8,
+        title=f"{found.model.path.name}: SQNR of the outputs in dB, one layer compressed alone",
+    )  # fmt: skip
+    chart.x_labels = [layer.name for layer in reversed(table.layers)]
+    chart.y_labels = [{"label": steps, "value": place + 0.5} for place, steps in enumerate(found.steps)]
+    for place, steps in enumerate(found.steps):
+        cells = [table.of(layer)[place] for layer in reversed(range(len(table.layers)))]
+        chart.add(steps, [square(one, table.layers[one.layer].name) for one in cells])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, chart.render(is_unicode=True))
+
+
+def square(one: Found, name: str) -> dict[str, Any]:
+    """A cell of the picture."""
+    words = "–" if one.refused is not None else words_of(one).removesuffix(" dB")
+    fill = "#dddddd" if one.refused is not None else heat(one)[1]
+    told = one.refused or f"{name}, {one.steps}: {words_of(one)}"
+    return {"value": 1, "label": told, "style": f"fill: {fill}; fill-opacity: 1; stroke: white; stroke-width: 2", "formatter": lambda _, words=words: words}

@@ -1,0 +1,77 @@
+"""A hub in; out, its weights as whole numbers of a few bits, each output channel with a scale of its own: `bits8`, `bits4`.
+
+Rounding to nearest after training, with the symmetric range that loses least in the mean square (Nagel et al. 2021, "A White Paper on Neural
+Network Quantization", section 3.1). The Spec gets the grids, so every writer stores exactly these integers; activations stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from edgekit.compress.layers import distinct, layers, rows, store, values_of
+from edgekit.compress.wish import Wish
+from edgekit.hub.compressed import Grid, Spec, floats
+from edgekit.hub.graph import Refusal, constants
+
+Array = np.ndarray[Any, Any]
+
+CLIPS = np.linspace(0.3, 1.0, 15, dtype=np.float32)
+"""Shares of the largest weight that are tried as the end of the range; finer steps change the error by less than one percent."""
+FINE_BITS = 8
+"""From here on clipping gains nothing: the whole range is kept."""
+
+
+def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]:
+    """Round the weights of every layer to `strength` bits; zeros stay zero.
+
+    Raises:
+        Refusal: there is no layer to round.
+    """
+    stored = constants(model.graph)
+    done: dict[str, int] = {}
+    for layer in distinct(layers(model)):
+        bits = None if layer.is_table else wish.strength_of((layer.name, layer.weight), strength)
+        if bits is None:
+            continue
+        values = values_of(stored[layer.weight])
+        found = grid(values, int(bits), layer.output_axis)
+        store(stored[layer.weight], floats(whole(values, found), found))
+        spec.of(layer.weight).grid = found
+        done[bits] = done.get(bits, 0) + 1
+    if not done:
+        raise Refusal("there is no layer with weights to round: leave this step out", kind="convert")
+    return [f"the weights of {n} layers rounded to {bits} bits, a scale for each output channel" for bits, n in sorted(done.items())]
+
+
+def grid(values: Array, bits: int, axis: int) -> Grid:
+    """The grid of float32 weights, a scale for each slice along the axis that rounds them with the least square error."""
+    flat = np.ascontiguousarray(rows(values, axis))
+    low, high = ends(bits)
+    largest = np.abs(flat).max(axis=1, initial=0.0)
+    if bits >= FINE_BITS:
+        best = largest / high
+    else:
+        best, least = largest / high, np.full(len(flat), np.inf, np.float32)
+        for clip in CLIPS:
+            scale = np.where(largest > 0, largest * clip / high, 1.0).astype(np.float32)[:, None]
+            error = np.square(np.clip(np.rint(flat / scale), low, high) * scale - flat).sum(axis=1)
+            better = error < least
+            best, least = np.where(better, scale[:, 0], best), np.minimum(error, least)
+    scale = np.where(largest > 0, best, 1.0).astype(np.float32)
+    return Grid(bits, tuple(map(float, scale)), (0,) * len(scale), axis)
+
+
+def ends(bits: int) -> tuple[int, int]:
+    """The integers of weights: symmetric, but for two bits, which use the fourth one."""
+    high = (1 << bits - 1) - 1
+    return (-2 if bits == 2 else -high), high
+
+
+def whole(values: Array, found: Grid) -> Array:
+    """Weights as integers of a grid (int64)."""
+    shape = [1] * values.ndim
+    shape[found.axis or 0] = -1
+    return np.clip(np.rint(values / np.asarray(found.scale, np.float32).reshape(shape)), *ends(found.bits)).astype(np.int64)
