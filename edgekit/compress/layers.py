@@ -6,7 +6,7 @@ rows up in a table (an embedding), which passes leave alone unless a wish names 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgekit.hub.figures import GATES, macs
-from edgekit.hub.graph import array, attribute, output_names, static_shapes, title, walk
+from edgekit.hub.graph import array, attribute, constants, output_names, static_shapes, title, walk
 
 Array = np.ndarray[Any, Any]
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE}
@@ -113,15 +113,29 @@ def distinct(found: Iterable[Layer]) -> list[Layer]:
     return list(first.values())
 
 
-def values_of(tensor: TensorProto) -> Array:
-    """The values of an initializer as float32, to be changed at will."""
-    return np.array(array(tensor), np.float32)
+class Weights(MutableMapping[str, Array]):
+    """The initializers of a hub by name, read as float32 when asked for, so that only the model itself is held; what is put in goes into the hub."""
 
+    def __init__(self, model: ModelProto) -> None:
+        self.tensors = constants(model.graph)
 
-def store(tensor: TensorProto, values: Array) -> None:
-    """Put values (and their shape) into an initializer; it keeps its name and its type."""
-    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, kind), tensor.name))
+    def __getitem__(self, name: str) -> Array:
+        return np.array(array(self.tensors[name]), np.float32)
+
+    def __setitem__(self, name: str, values: Array) -> None:
+        """The initializer keeps its name and its type."""
+        tensor = self.tensors[name]
+        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"{name} stays in the hub")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
 
 
 def rows(values: Array, axis: int) -> Array:

@@ -1,0 +1,44 @@
+"""Weights before and after in, how much they changed out: what the notes of every pass say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(slots=True)
+class Change:
+    """Summed over layers as they are changed."""
+
+    of: float = 0.0
+    """Squares of the weights before, and of the differences."""
+    by: float = 0.0
+    weights: int = 0
+    zeros: int = 0
+    layers: int = 0
+
+    def add(self, before: Array, after: Array) -> None:
+        self.of += float(np.vdot(before, before))
+        self.by += float(np.sum(np.square(before - after)))
+        self.weights += after.size
+        self.zeros += after.size - int(np.count_nonzero(after))
+        self.layers += 1
+
+    @property
+    def error(self) -> float:
+        """‖before − after‖ / ‖before‖."""
+        return float(np.sqrt(self.by / self.of)) if self.of else 0.0
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 layer`, `2,000 layers`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(things: list[str], most: int = 3) -> str:
+    """The first few, and how many more."""
+    return ", ".join(things[:most]) + (f" and {len(things) - most} more" if len(things) > most else "")
