@@ -82,6 +82,18 @@ def test_the_same_question_is_answered_once_and_another_one_is_not(tmp_path: Pat
     assert not with_other_bytes.cached
 
 
+def test_what_a_killed_job_left_is_there_when_it_is_asked_again_and_gone_when_it_is_done() -> None:
+    job = Job("convert", VERB, {}, {"how": "be killed once", "asked": time.time_ns()}, resumes=True)
+
+    with pytest.raises(ConvertError, match="was killed by the system"):
+        run(job, lambda text, fraction: None)
+    assert job.kept is not None
+    assert job.kept.exists()
+
+    assert run(job, lambda text, fraction: None).result == {"how": "be killed once", "n": len("half of it")}
+    assert not job.kept.exists()
+
+
 def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"

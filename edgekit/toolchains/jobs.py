@@ -39,6 +39,8 @@ class Job:
     """The name of a file in the toolchain's folder, or, for a plug-in, the path of its own file."""
     inputs: Mapping[str, Path]
     options: Mapping[str, Any] = field(default_factory=dict)
+    resumes: bool = False
+    """Whether its worker gets a folder (`job.kept`) that outlives it, until the job is done: what is killed goes on where it was."""
 
     @property
     def script(self) -> Path:
@@ -52,6 +54,11 @@ class Job:
     def place(self) -> Path:
         """Where in the cache its result is or will be, by the content that its inputs have when this is first asked."""
         return cache_dir() / "results" / cache_key(self, ready(self.toolchain))
+
+    @property
+    def kept(self) -> Path | None:
+        """Where a job that resumes has what it left."""
+        return cache_dir() / "kept" / self.place.name if self.resumes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +111,21 @@ def run(
     with _running.setdefault(final, threading.Lock()):
         if cache and is_cached(job):
             return stored(final, cached=True)
+        if job.kept is not None and _anew.get() is not None:
+            shutil.rmtree(job.kept, ignore_errors=True)
         worker = take_warm(job.script) or start(job.script, home)
         try:
             with disk_errors(worker.folder):
-                description = {"inputs": {k: str(v.absolute()) for k, v in job.inputs.items()}, "options": dict(job.options)}
+                kept = None if job.kept is None else str(job.kept)
+                description = {"inputs": {k: str(v.absolute()) for k, v in job.inputs.items()}, "options": dict(job.options), "kept": kept}
                 (worker.folder / "job.json").write_text(json.dumps(description))
             supervise(job.title, worker, progress, deadline_s, memory_limit_bytes or worker_limit_bytes())
             result = json.loads((worker.folder / "result.json").read_text())
             if "error" in result:
                 raise_refusal(**result["error"])
             keep(worker, final)
+            if job.kept is not None:
+                shutil.rmtree(job.kept, ignore_errors=True)
             if (anew := _anew.get()) is not None:
                 anew.add(final)
             return stored(final, cached=False)

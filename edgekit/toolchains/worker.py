@@ -43,6 +43,8 @@ class Job:
     options: dict[str, Any]
     out: Path
     channel: TextIO
+    kept: Path | None = None
+    """A folder that outlives a job that is killed: the same job, asked again, finds there what it left. None where none was asked for."""
 
     def progress(self, text: str, fraction: float | None = None) -> None:
         """Say what is being done now (`fraction` in 0..1 where it is known)."""
@@ -64,7 +66,7 @@ def main(verb_path: str, job_dir: str, hint: str = "") -> None:
     description = json.loads((folder / "job.json").read_text())
     out = folder / "out"
     out.mkdir()
-    job = Job({k: Path(v) for k, v in description["inputs"].items()}, description["options"], out, channel)
+    job = Job({k: Path(v) for k, v in description["inputs"].items()}, description["options"], out, channel, kept_of(description))
     try:
         result = verb.run(job)
     except Refused as refusal:
@@ -80,6 +82,15 @@ def main(verb_path: str, job_dir: str, hint: str = "") -> None:
     aside.rename(folder / "result.json")
     channel.flush()
     os._exit(0)  # no destructors: some of these libraries hang or crash in theirs, after the work is done
+
+
+def kept_of(description: dict[str, Any]) -> Path | None:
+    """The folder that outlives the job, made if it is not there."""
+    if description.get("kept") is None:
+        return None
+    folder = Path(description["kept"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def peak_rss_bytes() -> int | None:

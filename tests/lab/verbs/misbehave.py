@@ -16,6 +16,12 @@ def run(job: Any) -> dict[str, Any]:
         os.abort()
     if how == "be killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "be killed once":
+        left = job.kept / "left.txt"
+        if not left.exists():
+            left.write_text("half of it")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"how": how, "n": len(left.read_text())}
     if how == "hang":
         time.sleep(600)
     if how == "hang with a child":
