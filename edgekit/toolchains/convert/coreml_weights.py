@@ -103,13 +103,13 @@ class FourBits(AbstractGraphPass):  # type: ignore[misc]
         return {"data": data.astype(four), "scale": scale, "offset": zero_point.astype(four)}
 
 
-def is_matrix(operation: Any) -> bool:
-    """Whether it is a float constant that 4 bits suit: of some size, and read by layers alone."""
+def is_matrix(operation: Any, least: int = SMALLEST) -> bool:
+    """Whether it is a float constant that 4 bits suit: of more than `least` elements, and read by layers alone."""
     readers = [reader for variable in operation.outputs for reader in variable.child_ops]
     if operation.op_type != "const" or not readers or {reader.op_type for reader in readers} - MATRIX_READERS:
         return False
     weight = operation.outputs[0].val
-    return isinstance(weight, np.ndarray) and weight.dtype.kind == "f" and weight.ndim >= 2 and weight.size > SMALLEST
+    return isinstance(weight, np.ndarray) and weight.dtype.kind == "f" and weight.ndim >= 2 and weight.size > least
 
 
 def matrices(model: Any, spared: Collection[str]) -> list[str]:

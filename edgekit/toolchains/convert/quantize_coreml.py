@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,8 +105,14 @@ def measured(job: Job, judge: Judge, model: Any) -> Loss:
     return judge.loss(CoreMl(path))
 
 
-def whole(job: Job, wish: Wish) -> tuple[Any, list[str], str]:
-    """w8a8: each way to calibrate is simulated, and the best written."""
+def eight(path: Path) -> Any:
+    """The float package with int8 weights."""
+    floats = opened(path)
+    return int8(floats, float32_weights(floats.get_spec()))
+
+
+def whole(job: Job, wish: Wish, weigh: Callable[[Path], Any] = eight) -> tuple[Any, list[str], str]:
+    """w8a8: each way to calibrate is simulated, and the best written; `weigh` gives a float package its integer weights."""
     if "calibration" not in job.inputs:
         job.refuse("w8a8 needs samples to calibrate with: give some with --data, or use w8", kind="input")
     before = CoreMl(job.inputs["float"])
@@ -115,9 +121,9 @@ def whole(job: Job, wish: Wish) -> tuple[Any, list[str], str]:
     calibration = CalibrationSet(job.inputs["calibration"], before.inputs)
     require_variety(job, calibration)
     judge = Judge(before, calibration.judges())
-    sources = {False: Source.of(job, "float", before, calibration)}
+    sources = {False: Source.of(job, "float", before, calibration, weigh)}
     if "float_equalised" in job.inputs:
-        sources[True] = Source.of(job, "float_equalised", CoreMl(job.inputs["float_equalised"]), calibration)
+        sources[True] = Source.of(job, "float_equalised", CoreMl(job.inputs["float_equalised"]), calibration, weigh)
     alike = {tuple(step.op_type for step in source.before.program.steps) for source in sources.values()}
 
     one = Loaded()
@@ -193,11 +199,10 @@ class Source:
     histograms: dict[str, Any]
 
     @classmethod
-    def of(cls, job: Job, name: str, before: CoreMl, calibration: CalibrationSet) -> Source:
+    def of(cls, job: Job, name: str, before: CoreMl, calibration: CalibrationSet, weigh: Callable[[Path], Any]) -> Source:
         histograms = observed(before, calibration.samples(job.progress))
         before.release()
-        floats = opened(job.inputs[name])
-        model = int8(floats, float32_weights(floats.get_spec()))
+        model = weigh(job.inputs[name])
         path = job.out.parent / f"{name}.w8.mlpackage"
         save(model, model.get_spec(), path)
         return cls(before, path, histograms)
