@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from edgekit.compress.layers import distinct, layers, rows, store, values_of
+from edgekit.compress.layers import Weights, distinct, layers, rows
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Grid, Spec, floats
-from edgekit.hub.graph import Refusal, constants
+from edgekit.hub.graph import Refusal
 
 Array = np.ndarray[Any, Any]
 
@@ -30,15 +30,15 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
     Raises:
         Refusal: there is no layer to round.
     """
-    stored = constants(model.graph)
+    weights = Weights(model)
     done: dict[str, int] = {}
     for layer in distinct(layers(model)):
         bits = None if layer.is_table else wish.strength_of((layer.name, layer.weight), strength)
         if bits is None:
             continue
-        values = values_of(stored[layer.weight])
+        values = weights[layer.weight]
         found = grid(values, int(bits), layer.output_axis)
-        store(stored[layer.weight], floats(whole(values, found), found))
+        weights[layer.weight] = floats(whole(values, found), found)
         spec.of(layer.weight).grid = found
         done[bits] = done.get(bits, 0) + 1
     if not done:
