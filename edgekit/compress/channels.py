@@ -1,0 +1,135 @@
+"""A hub in, the same hub with fewer channels out: whole filters, neurons, units and heads removed, with all that is tied to them.
+
+`channels<percent>` removes that share of all filters and neurons that can go, the least important first, each compared with the mean of its group, and
+from no group more than leaves half of what an even cut would leave it; with `wish.per_layer` that share of every group. As a weight has input and
+output channels, about (1 − percent)² of the parameters and multiply-accumulates are left. Removed channels are as good as read by zeros, except where
+they are normalised together with others (LayerNormalization), and their weights, biases and computation are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import ModelProto
+
+from edgekit.compress.groups import Group, Trace, classes, cut, groups, trace
+from edgekit.compress.layers import layers
+from edgekit.compress.rank import choose, importance
+from edgekit.compress.steps import share
+from edgekit.compress.wish import Wish
+from edgekit.hub.compressed import Spec
+from edgekit.hub.figures import figures
+from edgekit.hub.graph import Refusal
+
+LISTED = 40
+"""Groups named in a note; more are counted."""
+
+
+def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]:
+    """Remove `strength` percent of the channels, in place, and slice the Spec with them.
+
+    Returns:
+        Notes: parameters and MACs before and after, channels of each group, what stays whole and why.
+
+    Raises:
+        Refusal: no channel can go (the message says why), or percent is not between 1 and 99.
+    """
+    return remove(model, spec, fraction(strength), wish)
+
+
+def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
+    """Remove a part (0 to 1) of the channels. See `apply`."""
+    before = figures(model)
+    traced = trace(model)
+    label = classes(traced.count, traced.ties)
+    found = groups(traced, label)
+    names = layer_names(model)
+    free = [group for group in found if group.frozen is None and wish.strength_of(names_of(group, names), "") is not None]
+    if not free:
+        raise Refusal(f"no channel of the model can be removed: {stuck(found, wish)}", kind="convert")
+    own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(names_of(group, names), ""))}
+    gone = choose(free, importance(traced, label, wish), part, wish.per_layer, own)
+    gone = spare(traced, label, gone)
+    removed = np.zeros(traced.count, bool)
+    for members in gone.values():
+        removed[members] = True
+    if not removed.any():
+        raise Refusal(f"{part:.0%} of the channels of groups of {sizes(free)} is not one channel: give a larger percentage", kind="convert")
+    lost = cut(model, spec, traced, ~removed[label])
+    after = figures(model)
+    return [
+        f"{sum(map(len, gone.values())):,} of {sum(len(group.members) for group in free):,} channels removed: "
+        f"{before['parameters']:,} parameters became {after['parameters']:,}, {before['macs']:,} multiply-accumulates {after['macs']:,}",
+        listed(free, gone),
+        *kept_whole(found, traced),
+        *lost,
+    ]
+
+
+def fraction(strength: str) -> float:
+    """
+    Raises:
+        Refusal: nothing, or everything, would be cut.
+    """
+    part = share(strength)
+    if not 0 < part < 1:
+        raise Refusal(f"channels{strength} would cut {'nothing' if part == 0 else 'every layer to nothing'}: give a percentage from 1 to 99")
+    return part
+
+
+def layer_names(model: ModelProto) -> dict[str, list[str]]:
+    """Weight → the layers that it belongs to."""
+    names: dict[str, list[str]] = {}
+    for layer in layers(model):
+        names.setdefault(layer.weight, []).append(layer.name)
+    return names
+
+
+def names_of(group: Group, names: dict[str, list[str]]) -> list[str]:
+    """All names by which a wish may call a group: its weights', and their layers'."""
+    return [name for maker in group.makers for name in (maker, *names.get(maker, ()))]
+
+
+def spare(traced: Trace, label: np.ndarray, gone: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The same, without channels that would leave an axis of a tensor empty: one of a part that is sliced off stays."""
+    removed = np.zeros(traced.count, bool)
+    for members in gone.values():
+        removed[members] = True
+    slots = [slot.channels for slot in traced.slots.values()]
+    for channels in [*slots, *(one for axes in traced.axes.values() for one in axes if one is not None)]:
+        own = label[channels]
+        if removed[own].all():
+            removed[own[-1]] = False
+    return {place: members[removed[members]] for place, members in gone.items()}
+
+
+def listed(free: Sequence[Group], gone: dict[int, np.ndarray]) -> str:
+    """Channels of each group before and after."""
+    told = [f"{group.name} {len(group.members)} → {len(group.members) - len(gone[place])}" for place, group in enumerate(free)]
+    return ", ".join(told[:LISTED]) + (f", and {len(told) - LISTED} more" if len(told) > LISTED else "")
+
+
+def kept_whole(found: Sequence[Group], traced: Trace) -> list[str]:
+    """What was not cut and why, and what a cut means for normalisation."""
+    reasons: dict[str, list[str]] = {}
+    for group in found:
+        if group.frozen is not None and group.makers:
+            reasons.setdefault(group.frozen, []).append(group.name)
+    notes = [f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}: channels stay, as {why}" for why, names in reasons.items()]
+    if traced.renormalised:
+        nodes = ", ".join(repr(name) for name in traced.renormalised[:3])
+        notes.append(f"{nodes}{' …' if len(traced.renormalised) > 3 else ''} normalise over fewer channels than before: tune afterwards")
+    return notes
+
+
+def stuck(found: Sequence[Group], wish: Wish) -> str:
+    """Why nothing can go, in words."""
+    reasons = list(dict.fromkeys(group.frozen for group in found if group.frozen is not None and group.makers))
+    if reasons:
+        return "; ".join(reasons[:3])
+    return "all layers are to be left alone" if found and wish.skip else "it has no layers with weights between its inputs and outputs"
+
+
+def sizes(free: Sequence[Group]) -> str:
+    return ", ".join(str(size) for size in sorted({len(group.members) for group in free})[:5])
