@@ -67,3 +67,7 @@ class Samples:
     n_evaluation: int
     origin: str
     """Where they come from and how they were split, in one sentence."""
+    training: Path | None = None
+    """What networks are tuned with, apart from the others."""
+    training_labels: Path | None = None
+    n_training: int = 0

@@ -25,6 +25,7 @@ class SamplesResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     n_calibration: int
     n_evaluation: int
+    n_training: int
     origin: str
 
 
@@ -37,43 +38,64 @@ class Reference:
     """Such as `tensorflow 2.21.0`."""
 
 
-def prepare(model: Model, data: Path | None, need_calibration: bool, progress: Progress) -> Samples:
+def prepare(model: Model, data: Path | None, need_calibration: bool, progress: Progress, *, training: bool = False, train: Path | None = None) -> Samples:
     """Samples for a model: see `prepare_for`."""
-    return prepare_for(model.inputs, model.hub, data, need_calibration, progress)
+    return prepare_for(model.inputs, model.hub, data, need_calibration, progress, outputs=model.outputs, training=training, train=train)
 
 
-def prepare_for(inputs: Sequence[TensorSpec], hub: Path | None, data: Path | None, need_calibration: bool, progress: Progress) -> Samples:
+def prepare_for(
+    inputs: Sequence[TensorSpec],
+    hub: Path | None,
+    data: Path | None,
+    need_calibration: bool,
+    progress: Progress,
+    *,
+    outputs: Sequence[TensorSpec] = (),
+    training: bool = False,
+    train: Path | None = None,
+) -> Samples:
     """Read and split the user's data, or make seeded random inputs for parity.
 
     Args:
         hub: bounds random indices by the tables that they look up.
         data: `.npz` (arrays named as the model's inputs, optional `labels`) or `.npy` (models of one input), or None.
         need_calibration: whether a recipe quantizes activations.
+        outputs: what labels have to fit.
+        training: whether a recipe is tuned: out of `train`, else out of a part of `data` that nothing else uses.
+        train: as `data`; where it is the only file, or the same one, it serves all ends.
 
     Raises:
-        InputError: wrong names, shapes or dtypes, NaN, empty, or too few samples.
+        InputError: wrong names, shapes or dtypes, NaN, empty, labels that do not fit, or too few samples.
     """
-    if data is not None and not data.is_file():
-        what = "a folder, and folders of images are not supported by this version" if data.is_dir() else "not there"
-        raise InputError(f"the data {data} is {what}: give a .npz or .npy file")
+    if train is not None and (data is None or data.resolve() == train.resolve()):
+        data, train = train, None
+    for file in filter(None, (data, train)):
+        if not file.is_file():
+            what = "a folder, and folders of images are not supported by this version" if file.is_dir() else "not there"
+            raise InputError(f"the data {file} is {what}: give a .npz or .npy file")
     files = {"data": data} if data is not None else {"hub": hub} if hub is not None else {}
     options = {
         "inputs": spec_json(inputs),
+        "outputs": spec_json(outputs),
         "need_calibration": need_calibration and data is not None,
+        "need_training": training,
         "max_evaluation": MAX_LABELLED,
         "max_unlabelled": MAX_UNLABELLED,
         "seed": SEED,
     }
-    outcome = run(Job("convert", "samples", files, options), progress)
+    outcome = run(Job("convert", "samples", {**files, **({"train": train} if train is not None else {})}, options), progress)
     found = SamplesResult.model_validate(outcome.result)
-    labels = outcome.folder / "labels.npy"
+    labels, training_labels = (path if path.exists() else None for path in (outcome.folder / "labels.npy", outcome.folder / "training_labels.npy"))
     return Samples(
         calibration=outcome.folder / "calibration" if found.n_calibration else None,
         evaluation=outcome.folder / "evaluation",
-        labels=labels if labels.exists() else None,
+        labels=labels,
         n_calibration=found.n_calibration,
         n_evaluation=found.n_evaluation,
         origin=found.origin,
+        training=outcome.folder / "training" if found.n_training else None,
+        training_labels=training_labels,
+        n_training=found.n_training,
     )
 
 

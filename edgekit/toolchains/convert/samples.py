@@ -5,21 +5,21 @@ from __future__ import annotations
 import difflib
 import pickle
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from edgekit.toolchains.convert.random_inputs import RANDOM_SAMPLES, index_bounds, random_samples
+from edgekit.toolchains.convert.training import Array, Spec, Unusable, beyond, require_enough, split_in_three
+
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
 
-Array = np.ndarray[Any, Any]
-Spec = dict[str, Any]
 
 LABELS = "labels"
-RANDOM_SAMPLES = 4
-"""More than one, so that a file that is right once and wrong after is seen; few, because each runs in every format."""
 MOST_CALIBRATION = 200
 """Post-training quantization gains little beyond 100 to 500 samples (Krishnamoorthi 2018, section 3)."""
 LEAST_EACH = 8
@@ -27,47 +27,85 @@ MOST_BYTES = 256_000_000
 """What each set of inputs may take in memory and on disk."""
 
 
-class Unusable(Exception):
-    """Data that does not fit the model, in one sentence."""
-
-
 def run(job: Job) -> dict[str, Any]:
-    """`data` (.npz or .npy, optional), `hub` (optional: bounds random indices) → `calibration/`, `evaluation/`, `labels.npy`.
+    """`data` (.npz or .npy, optional), `train`? (more such), `hub` (optional: bounds random indices) → tensor folders and `labels.npy`.
 
-    Options: `inputs` (specs), `need_calibration`, `max_evaluation`, `max_unlabelled` (the same without labels), `seed`.
-    Returns `n_calibration`, `n_evaluation`, `origin` (a sentence that says where the samples are from and how they were split).
+    Options: `inputs` (specs), `outputs`? (specs: labels have to fit them), `need_calibration`, `need_training` (out of `train` if it is there),
+    `max_evaluation`, `max_unlabelled` (the same without labels), `seed`.
+    Writes `calibration/`, `evaluation/`, `training/`, and `labels.npy` and `training_labels.npy` of the last two. Returns `n_calibration`,
+    `n_evaluation`, `n_training`, `origin` (a sentence that says where the samples are from and how they were split).
     """
     inputs: list[Spec] = job.options["inputs"]
     seed = int(job.options.get("seed", 0))
-    wanted = bool(job.options.get("need_calibration", False))
+    wanted, trained = bool(job.options.get("need_calibration", False)), bool(job.options.get("need_training", False))
     try:
         if "data" not in job.inputs:
-            if wanted:
-                raise Unusable("calibration needs real samples: give them with --data FILE.npz, arrays named as the model's inputs")
+            if wanted or trained:
+                what, option = ("training", "--train") if trained else ("calibration", "--data")
+                raise Unusable(f"{what} needs real samples: give them with {option} FILE.npz, arrays named as the model's inputs")
             integers = any(np.dtype(spec["dtype"]).kind in "iu" for spec in inputs)
             arrays, origin = random_samples(inputs, index_bounds(job.inputs.get("hub")) if integers else {}, seed)
             save(arrays, job.out / "evaluation")
-            return {"n_calibration": 0, "n_evaluation": RANDOM_SAMPLES, "origin": origin}
-        path = job.inputs["data"]
-        job.progress(f"reading {path.name}")
-        found = read(path, inputs)
-        labels = check_labels(path.name, found.pop(LABELS)) if LABELS in found else None
-        arrays = [fit(path.name, found[spec["name"]], spec) for spec in inputs]
-        n = same_length(path.name, inputs, arrays, labels)
+            return {"n_calibration": 0, "n_evaluation": RANDOM_SAMPLES, "n_training": 0, "origin": origin}
+        given = opened(job, job.inputs["data"])
+        n = len(given.arrays[0])
         most = int(job.options["max_evaluation"])
         enough = f"{most} are evaluated at most"
-        if labels is None:  # parity needs fewer samples than a metric does
+        if given.labels is None:  # parity needs fewer samples than a metric does
             most = int(job.options.get("max_unlabelled", most))
             enough = f"without labels {most} are enough"
-        calibration, evaluation, how = split(path.name, n, sum(a[0].nbytes for a in arrays), wanted, most, enough, seed)
+        sample_bytes = sum(a[0].nbytes for a in given.arrays)
+        training, chosen = given, np.arange(0)
+        if trained and "train" not in job.inputs:
+            room = max(LEAST_EACH, MOST_BYTES // max(sample_bytes, 1))
+            (calibration, chosen, evaluation), how = split_in_three(given.name, n, sample_bytes, (min(MOST_CALIBRATION, room), min(most, room)), seed)
+        else:
+            calibration, evaluation, how = split(given.name, n, sample_bytes, wanted, most, enough, seed)
+        if trained and "train" in job.inputs:
+            training = opened(job, job.inputs["train"])
+            chosen = np.arange(len(training.arrays[0]))
+            require_enough(training.name, len(chosen))
+            how += f"; {training.name}: {len(chosen)} samples for training"
     except Unusable as refusal:
         job.refuse(str(refusal), kind="input")
     if wanted:
-        save([array[calibration] for array in arrays], job.out / "calibration")
-    save([array[evaluation] for array in arrays], job.out / "evaluation")
-    if labels is not None:
-        np.save(job.out / "labels.npy", labels[evaluation])
-    return {"n_calibration": len(calibration) if wanted else 0, "n_evaluation": len(evaluation), "origin": how}
+        given.save(calibration, job.out / "calibration", None)
+    given.save(evaluation, job.out / "evaluation", job.out / "labels.npy")
+    if trained:
+        training.save(chosen, job.out / "training", job.out / "training_labels.npy")
+    return {"n_calibration": len(calibration) if wanted else 0, "n_evaluation": len(evaluation), "n_training": len(chosen), "origin": how}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file of samples that fits the model."""
+
+    name: str
+    arrays: list[Array]
+    """[n, *shape of the input], in the model's order."""
+    labels: Array | None
+
+    def save(self, indices: Array, folder: Path, labels: Path | None) -> None:
+        """Write some of the samples as a tensor folder, and their labels, if there are any."""
+        save([array[indices] for array in self.arrays], folder)
+        if labels is not None and self.labels is not None:
+            np.save(labels, self.labels[indices])
+
+
+def opened(job: Job, path: Path) -> Given:
+    """
+    Raises:
+        Unusable: the file does not fit the model.
+    """
+    inputs: list[Spec] = job.options["inputs"]
+    job.progress(f"reading {path.name}")
+    found = read(path, inputs)
+    labels = check_labels(path.name, found.pop(LABELS)) if LABELS in found else None
+    arrays = [fit(path.name, found[spec["name"]], spec) for spec in inputs]
+    same_length(path.name, inputs, arrays, labels)
+    if labels is not None and (words := beyond(path.name, labels, job.options.get("outputs", []))):
+        raise Unusable(words)
+    return Given(path.name, arrays, labels)
 
 
 def read(path: Path, inputs: list[Spec]) -> dict[str, Array]:
@@ -205,58 +243,6 @@ def split(file: str, n: int, sample_bytes: int, wanted: bool, max_evaluation: in
     why = enough if n_evaluation == max_evaluation else f"{n_evaluation} of them fill the memory that they may take"
     rest = f", {unused} unused ({why})" if unused else ""
     return calibration, evaluation, f"{file}, split once by seed {seed}: of {n} samples {kept}, {n_evaluation} others for evaluation{rest}"
-
-
-def random_samples(inputs: list[Spec], bounds: dict[str, int], seed: int) -> tuple[list[Array], str]:
-    """Seeded inputs for a model whose data is not known, and a sentence that says what they are."""
-    draw = np.random.default_rng(seed)
-    arrays: list[Array] = []
-    told: list[str] = []
-    for spec in inputs:
-        dtype, shape = np.dtype(spec["dtype"]), (RANDOM_SAMPLES, *spec["shape"])
-        if dtype.kind == "f":
-            # Of zero mean: a large common part would hide what is small beside it in float32, in spectra for one.
-            arrays.append(draw.standard_normal(shape).astype(dtype))
-            told.append(f"{spec['name']} normal with mean 0 and deviation 1")
-        elif dtype.kind == "b":
-            arrays.append(draw.random(shape) < 0.5)
-            told.append(f"{spec['name']} true or false")
-        elif spec["name"] in bounds:
-            arrays.append(draw.integers(0, bounds[spec["name"]], shape).astype(dtype))
-            told.append(f"{spec['name']} indices below {bounds[spec['name']]}")
-        elif dtype.itemsize == 1:
-            limits = np.iinfo(np.uint8 if dtype.kind == "u" else np.int8)
-            arrays.append(draw.integers(limits.min, limits.max + 1, shape).astype(dtype))
-            told.append(f"{spec['name']} uniform in {limits.min}..{limits.max}")
-        else:  # a mask or a length: 1 is valid for both
-            arrays.append(np.ones(shape, dtype))
-            told.append(f"{spec['name']} all 1")
-    return arrays, f"{RANDOM_SAMPLES} random samples, seed {seed}: {', '.join(told)}; the range that the model was trained on is not known"
-
-
-def index_bounds(hub: Path | None) -> dict[str, int]:
-    """Input name → how many rows the smallest stored table has that it indexes (Gather), followed through what keeps values."""
-    if hub is None:
-        return {}
-    import onnx
-
-    from edgekit.hub.graph import attribute, readers, static_shapes
-
-    graph = onnx.load(str(hub), load_external_data=False).graph
-    read, shapes = readers(graph), static_shapes(graph)
-    bounds: dict[str, int] = {}
-    for value in graph.input:
-        waiting, seen = [value.name], set[str]()
-        while waiting:
-            name = waiting.pop()
-            seen.add(name)
-            for node in read.get(name, []):
-                if node.op_type == "Gather" and node.input[1] == name and node.input[0] in shapes:
-                    rows = shapes[node.input[0]][attribute(node, "axis", 0)]
-                    bounds[value.name] = min(rows, bounds.get(value.name, rows))
-                elif node.op_type in ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose") and node.input[0] == name:
-                    waiting += [out for out in node.output if out not in seen]
-    return bounds
 
 
 def save(arrays: list[Array], folder: Path) -> None:
