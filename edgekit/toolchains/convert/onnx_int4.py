@@ -123,19 +123,30 @@ def fits_nbits(node: onnx.NodeProto, name: str, values: Array, block: int) -> bo
 
 
 def multiply_nbits(model: onnx.ModelProto, name: str, values: Array, block: int, clipped: bool) -> None:
-    """Every product with this constant as MatMulNBits (com.microsoft, version 1), its bias added after it."""
+    """Every product with this constant in 4 bits, by MatMulNBits."""
     users = readers(model.graph)[name]
     across = users[0].op_type == "Gemm" and bool(attribute(users[0], "transB", 0))
-    matrix = values if across else values.T  # [outputs, inputs]
+    matrix = values if across else values.T
     stored, scale = quantized(matrix.reshape(-1, block), clipped)
-    packed = pack(stored).reshape(matrix.shape[0], -1, block // 2)
+    nbits(model, name, stored.reshape(matrix.shape), scale.reshape(-1), block)
+
+
+def nbits(model: onnx.ModelProto, name: str, stored: Array, scale: Array, block: int) -> None:
+    """Every product with this constant as MatMulNBits (com.microsoft, version 1), its bias added after it.
+
+    Args:
+        stored: int8 in -8..7, [outputs, inputs].
+        scale: float32, one for each block of inputs, output after output.
+    """
+    packed = pack(stored).reshape(stored.shape[0], -1, block // 2)
+    users = readers(model.graph)[name]
     model.graph.initializer.remove(constants(model.graph)[name])
-    model.graph.initializer.extend([numpy_helper.from_array(packed, f"{name}:i4"), numpy_helper.from_array(scale.reshape(-1), f"{name}:s")])
+    model.graph.initializer.extend([numpy_helper.from_array(packed, f"{name}:i4"), numpy_helper.from_array(scale, f"{name}:s")])
     for node in users:
         index = list(model.graph.node).index(node)
         bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
         product = f"{node.output[0]}:product" if bias else node.output[0]
-        sizes = {"K": matrix.shape[1], "N": matrix.shape[0], "bits": 4, "block_size": block}
+        sizes = {"K": stored.shape[1], "N": stored.shape[0], "bits": 4, "block_size": block}
         made = [helper.make_node("MatMulNBits", [node.input[0], f"{name}:i4", f"{name}:s"], [product], node.name, domain="com.microsoft", **sizes)]
         if bias:
             made.append(helper.make_node("Add", [product, bias], [node.output[0]], f"{node.name}:bias"))
