@@ -19,7 +19,7 @@ WEIGHTS = np.random.default_rng(0).standard_normal((6, 50)).astype(np.float32)
 def test_weights_lie_on_the_grid_that_the_spec_tells(bits: int) -> None:
     made, spec = classifier(), Spec()
     notes = apply(made, spec, str(bits), Wish())
-    assert notes == [f"the weights of 2 layers rounded to {bits} bits, a scale for each output channel"]
+    assert notes[0].startswith(f"bits{bits}: 2,704 weights in 2 layers rounded; relative error 0.")
     for name in ("w", "v"):
         values, found = array(constants(made.graph)[name]), spec.tensors[name].grid
         assert found is not None
@@ -53,5 +53,5 @@ def test_each_layer_may_have_its_own_bits_or_be_left_alone() -> None:
 
 def test_nothing_to_round_is_refused() -> None:
     made = model([onnx.helper.make_node("Relu", ["x"], ["y"])], [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 4])])
-    with pytest.raises(Refusal, match="no layer with weights"):
+    with pytest.raises(Refusal, match="nothing to change"):
         apply(made, Spec(), "8", Wish())

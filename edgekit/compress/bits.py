@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from edgekit.compress.layers import Weights, distinct, layers, rows
+from edgekit.compress.change import Change, counted
+from edgekit.compress.chosen import chosen
+from edgekit.compress.layers import Weights, layers, rows
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Grid, Spec, floats
-from edgekit.hub.graph import Refusal
 
 Array = np.ndarray[Any, Any]
 
@@ -27,23 +28,23 @@ FINE_BITS = 8
 def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]:
     """Round the weights of every layer to `strength` bits; zeros stay zero.
 
+    Returns:
+        A note for each number of bits: how many layers have it, and the relative error.
+
     Raises:
         Refusal: there is no layer to round.
     """
-    weights = Weights(model)
-    done: dict[str, int] = {}
-    for layer in distinct(layers(model)):
-        bits = None if layer.is_table else wish.strength_of((layer.name, layer.weight), strength)
-        if bits is None:
-            continue
-        values = weights[layer.weight]
-        found = grid(values, int(bits), layer.output_axis)
-        weights[layer.weight] = floats(whole(values, found), found)
-        spec.of(layer.weight).grid = found
-        done[bits] = done.get(bits, 0) + 1
-    if not done:
-        raise Refusal("there is no layer with weights to round: leave this step out", kind="convert")
-    return [f"the weights of {n} layers rounded to {bits} bits, a scale for each output channel" for bits, n in sorted(done.items())]
+    weights, notes = Weights(model), []
+    for bits, group in sorted(chosen(layers(model), "bits", strength, wish).items()):
+        change = Change()
+        for layer in group:
+            before = weights[layer.weight]
+            found = grid(before, int(bits), layer.output_axis)
+            weights[layer.weight] = after = floats(whole(before, found), found)
+            change.add(before, after)
+            spec.of(layer.weight).grid = found
+        notes.append(f"bits{bits}: {counted(change.weights, 'weight')} in {counted(change.layers, 'layer')} rounded; relative error {change.error:.3f}.")
+    return notes
 
 
 def grid(values: Array, bits: int, axis: int) -> Grid:

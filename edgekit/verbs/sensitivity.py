@@ -30,7 +30,7 @@ STRENGTHS: Mapping[str, tuple[str, ...]] = {
 SPELLED = {"quant": "bits"}
 """Other words for a technique."""
 
-BY_DEFAULT = ("quant",)
+BY_DEFAULT = ("quant", "prune")
 
 
 class Layer(BaseModel):
