@@ -44,6 +44,10 @@ def shrink(x: Any, bias: float, lambd: float) -> Any:
     return torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, zero))
 
 
+def swish(x: Any, alpha: float) -> Any:
+    return x * torch.sigmoid(alpha * x)
+
+
 def clip(build: Build, node: NodeProto) -> Value:
     x, bounds = build.of(node.input[0]), [build.fixed(node, index) for index in (1, 2)]
     low, high = (None if bound is None else bound.item() for bound in bounds)
@@ -58,6 +62,8 @@ def clip(build: Build, node: NodeProto) -> Value:
 
 def prelu(build: Build, node: NodeProto) -> Value:
     x, slope = build.all(node)
+    if len(slope.shape) == 1 < len(x.shape) and slope.shape[0] == x.shape[1] != x.shape[-1]:  # a slope for each channel, as before opset 7
+        slope = build.call(torch.reshape, slope, [-1, *[1] * (len(x.shape) - 2)])
     return build.call(sloped, x, slope)
 
 
@@ -94,6 +100,7 @@ OPERATORS: dict[str, Any] = {
     "Shrink": of_one(shrink, bias=0.0, lambd=0.5),
     "Clip": clip,
     "PRelu": prelu,
+    "Swish": of_one(swish, alpha=1.0),
     "Gelu": gelu,
     "Softmax": softmax,
     "LogSoftmax": log_softmax,

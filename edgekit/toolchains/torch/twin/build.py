@@ -20,11 +20,12 @@ from torch import fx
 from torch.utils._pytree import tree_map
 
 from edgekit.hub.graph import Refusal, array, constants, dims, static_shapes, title
-from edgekit.toolchains.torch.twin.weights import trainable
 
 Array = np.ndarray[Any, Any]
 FAULTS = (RuntimeError, NotImplementedError, ValueError, IndexError)
 """What PyTorch raises of operands that an operator does not take."""
+
+NO_ARITHMETIC = (torch.uint16, torch.uint32, torch.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +64,15 @@ class Build:
         reason: why several samples cannot run at once, in words; None while they can.
     """
 
-    def __init__(self, model: ModelProto, operators: Mapping[str, Callable[[Build, NodeProto], Any]]) -> None:
+    def __init__(self, model: ModelProto, operators: Mapping[str, Callable[[Build, NodeProto], Any]], trained: set[str]) -> None:
+        self.model = model
         self.graph = fx.Graph()
         self.tensors: dict[str, Value] = {}
         self.weights: dict[str, tuple[str, Any]] = {}
         self.buffers: dict[str, tuple[str, Any]] = {}
         self.reason: str | None = None
         self.stored = constants(model.graph)
-        self.trained = trainable(model.graph)
+        self.trained = trained
         self.inputs: list[str] = [value.name for value in model.graph.input if value.name not in self.stored]
         self.used: set[str] = set()
         self.absent: dict[str, NodeProto] = {}
@@ -87,6 +89,10 @@ class Build:
         shape, dtype = dims(value), torch_dtype(value.type.tensor_type.elem_type)
         if shape is None or not all(isinstance(size, int) for size in shape):
             raise Refusal(f"input {value.name!r} has an open shape: the twin is built of a hub, whose shapes are fixed")
+        if dtype in NO_ARITHMETIC:
+            raise Refusal(
+                f"the twin cannot train a model with the input {value.name!r}: PyTorch has no arithmetic of {dtype}; use steps without tune", kind="convert"
+            )
         if shape[:1] != [1]:
             self.apart(f"the first axis of input {value.name!r} does not count samples (its shape is {shape})")
         two = None if self.reason else torch.empty([2, *shape[1:]], dtype=dtype, device="meta")
@@ -108,6 +114,8 @@ class Build:
         results = made if isinstance(made, (list, tuple)) else [made]
         for name, result in zip(node.output, results, strict=False):
             if name and result is not None:
+                if result.dtype in NO_ARITHMETIC:
+                    raise refusal(node, f"PyTorch has no arithmetic of {result.dtype}")
                 if name in known and result.shape != known[name]:
                     raise refusal(node, f"PyTorch gives the shape {result.shape} where the hub says {known[name]}")
                 self.tensors[name] = result

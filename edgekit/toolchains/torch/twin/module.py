@@ -10,8 +10,11 @@ import torch
 from onnx import ModelProto, numpy_helper
 from torch import fx
 
+from edgekit.hub.graph import Refusal, constants
+from edgekit.hub.lower import expand, lower
 from edgekit.toolchains.torch.twin.build import Build
 from edgekit.toolchains.torch.twin.operators import OPERATORS
+from edgekit.toolchains.torch.twin.weights import trainable
 
 PROGRAMS = 8
 """Compiled variants that are kept: training and evaluation, with and without captured tensors."""
@@ -40,7 +43,7 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, hub: ModelProto) -> None:
         super().__init__()
-        built = Build(hub, OPERATORS)
+        built = Build(written_out(hub), OPERATORS, trainable(hub.graph))
         self.weights: dict[str, Any] = {}
         self.statistics: dict[str, Any] = {}
         for attribute, (name, tensor) in built.weights.items():
@@ -87,6 +90,8 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
             hook = self.weight_through.get(name) if through else None
             with torch.no_grad():
                 values = (hook(value) if hook else value).detach().cpu().numpy()
+            if name not in stored:
+                raise Refusal(f"the hub has no initializer {name!r} to put its trained values in: use steps without tune", kind="convert")
             kind = numpy_helper.to_array(stored[name]).dtype
             stored[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
         return model
@@ -151,6 +156,20 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
             elif not torch.equal(both, alone):
                 return f"output {index} of a sample depends on the other samples"
         return None
+
+
+def written_out(hub: ModelProto) -> ModelProto:
+    """The hub; where it has operators that the twin lacks, a copy with these in their definition's own operators (Attention, RMSNormalization …)."""
+    missing = {node.op_type for node in hub.graph.node if node.op_type not in OPERATORS}
+    if not missing:
+        return hub
+    plain = ModelProto()
+    plain.CopyFrom(hub)
+    lower(plain, dict.fromkeys(missing, expand))
+    lost = sorted(trainable(hub.graph) - set(constants(plain.graph)))
+    if lost:
+        raise Refusal(f"the twin cannot train {lost[0]!r}, which {' and '.join(sorted(missing))} use in another form: use steps without tune", kind="convert")
+    return plain
 
 
 def random(value: Any, drawn: Any) -> tuple[Any, Any]:

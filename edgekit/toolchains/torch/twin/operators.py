@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgekit.toolchains.torch.twin import activations, convolution, elementwise, matrix, pooling, shape
+from edgekit.toolchains.torch.twin import activations, convolution, elementwise, matrix, normalisation, pooling, recurrent, reduce, resize, select, shape
 
 OPERATORS: dict[str, Callable[..., Any]] = {}
-for family in (activations, convolution, elementwise, matrix, pooling, shape):
+for family in (activations, convolution, elementwise, matrix, normalisation, pooling, recurrent, reduce, resize, select, shape):
     OPERATORS.update(family.OPERATORS)

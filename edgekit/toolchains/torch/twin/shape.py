@@ -65,9 +65,10 @@ def concat(build: Build, node: NodeProto) -> Value:
     return build.call(torch.cat, values, axis)
 
 
-def spread(x: Any, like: Any, axis: int) -> Any:
-    """`x` repeated along `axis` as often as another tensor is long there."""
-    return x.expand([like.shape[axis] if position == axis else -1 for position in range(x.dim())])
+def spread(x: Any, like: Any, axis: int, to: int | None = None) -> Any:
+    """`x` repeated along its axis `to` (as a rule `axis`) as often as another tensor is long along `axis`."""
+    to = axis if to is None else to
+    return x.expand([like.shape[axis] if position == to else -1 for position in range(x.dim())])
 
 
 def expand(build: Build, node: NodeProto) -> Value:
