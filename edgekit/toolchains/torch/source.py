@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import struct
 import warnings
 import zipfile
@@ -10,6 +11,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._export.verifier import SpecViolationError
 
 __all__ = ["input_names", "load", "output_names", "torch"]
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 LOADING_ERRORS = (
     *(RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError, OSError, EOFError),
-    *(struct.error, zlib.error, zipfile.BadZipFile),
+    *(struct.error, zlib.error, zipfile.BadZipFile, pickle.UnpicklingError, SpecViolationError),
 )
 """What torch was seen to raise of damaged files: it has no error of its own for them."""
 
@@ -38,7 +40,7 @@ def load(job: Job) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (ValueError, zipfile.BadZipFile) as exc:
+    except (ValueError, NotImplementedError, zipfile.BadZipFile) as exc:
         job.refuse(f"{path.name} is a damaged archive ({exc}): fetch it again, or {CURE}", kind="input")
     if not any(name.endswith(("models/model.json", "serialized_exported_program.json")) for name in names):
         job.refuse(f"{path.name} holds weights or TorchScript, not an exported program: {CURE}", kind="input")
