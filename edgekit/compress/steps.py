@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PERCENT = "[1-9][0-9]?"
+UP_TO_256 = "[2-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-6]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ TECHNIQUES: Mapping[str, Technique] = {
         Technique("channels", PERCENT, "channels50", SHAPES, "percent of the filters and neurons removed, the graph really smaller"),
         Technique("lowrank", PERCENT, "lowrank50", SHAPES, "two small layers for one large, by SVD, to that percent of the MACs"),
         Technique("prune", f"{PERCENT}(?:block[1-9][0-9]?)?|[1-9]:[1-9]", "prune50", SPARSITY, "percent of the weights zero, n of m, or whole blocks"),
-        Technique("cluster", "[2-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-6]", "cluster16", VALUES, "weights share so many values"),
+        Technique("cluster", f"(?:{UP_TO_256})(?:group[1-9][0-9]{{0,3}})?", "cluster16", VALUES, "weights share so many values"),
         Technique("bits", "[2-8]", "bits4", VALUES, "weights rounded to that many bits, a scale for each output channel"),
         Technique("ternary", "", "ternary", VALUES, "weights are −a, 0 or a"),
         Technique("binary", "", "binary", VALUES, "weights are −a or a"),
