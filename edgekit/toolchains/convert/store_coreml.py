@@ -18,8 +18,9 @@ from edgekit.toolchains.convert.coreml_activations import with_pairs
 from edgekit.toolchains.convert.coreml_runner import CoreMl
 from edgekit.toolchains.convert.coreml_store.build import stored, weights
 from edgekit.toolchains.convert.coreml_store.origin import Initializers
-from edgekit.toolchains.convert.coreml_store.places import integers
+from edgekit.toolchains.convert.coreml_store.places import called, integers
 from edgekit.toolchains.convert.coreml_store.plan import Plan, planned
+from edgekit.toolchains.convert.coreml_weights import float32_weights
 from edgekit.toolchains.convert.quantize_coreml import TARGETS, opened, whole
 from edgekit.toolchains.convert.runners import CannotRunError
 
@@ -43,12 +44,15 @@ def run(job: Job) -> dict[str, Any]:
     if wish.io != "float":
         job.refuse("a Core ML package takes and gives float32 here: use --io float", kind="input")
     spec = load_spec(job.inputs["spec"])
-    initializers = Initializers(onnx.load(str(job.inputs["hub"])), spec)
+    hub = onnx.load(str(job.inputs["hub"]))
+    initializers = Initializers(hub, spec, called(hub))
     plans: list[Plan] = []
 
     def small(path: Path) -> Any:
         job.progress("storing weights small")
-        plans.append(planned(weights(opened(path)), initializers, WEIGHTS.get(recipe or "")))
+        floats = opened(path)
+        spared, whole_numbers = float32_weights(floats.get_spec()), recipe == "w8a8" or bool(spec.activations)
+        plans.append(planned(weights(floats), initializers, WEIGHTS.get(recipe or ""), spared, whole_numbers))
         return stored(opened(path), plans[-1].chosen, plans[-1].new)
 
     judged, notes, route = None, [], []
@@ -59,7 +63,7 @@ def run(job: Job) -> dict[str, Any]:
             runner.release()
             model = with_pairs(small(job.inputs["float"]), choice)
             notes = [f"{len(choice)} activations are int8, with the scales that tuning learned"]
-            notes += [f"not found in the package, so float: {', '.join(lost)}"] if lost else []
+            notes += [f"not found in the package, or not of 8 bits for a whole tensor, so float: {', '.join(lost)}"] if lost else []
             route = ["activations: int8 pairs"]
         elif recipe == "w8a8":
             model, notes, judged = whole(job, wish, small)

@@ -8,7 +8,7 @@ for integers of 4 bits, blocks, indices of 3 bits, palettes for slices, and join
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,13 +103,14 @@ def each(parameter: Array, shape: tuple[int, ...]) -> Array:
     return parameter
 
 
-def forms(values: Array, integers: Integers | None, slices: tuple[int, int] | None) -> Iterator[Form]:
+def forms(values: Array, integers: Integers | None, slices: tuple[int, int] | None, whole: bool = False) -> Iterator[Form]:
     """Each form in which these values can be stored, exactly; float16 integers have a scale that is rounded too.
 
     Args:
         values: float16 or float32.
         integers: the same values' where they lie on a grid.
         slices: an axis, and how many neighbours along it share a palette.
+        whole: whether palettes of values on a grid shall hold its integers, as layers with integer activations need.
     """
     mask = values != 0
     sparse = 0 < np.count_nonzero(mask) < DENSE_ENOUGH * values.size
@@ -120,7 +121,9 @@ def forms(values: Array, integers: Integers | None, slices: tuple[int, int] | No
             yield Form("sparse integers", integers.q[mask], bits, mask, None, integers.scale.astype(values.dtype), integers.offset, True)
     if sparse:
         yield Form("sparse", values[mask], values.itemsize * 8, mask)
-    yield from palettes(values, integers, slices, mask if sparse else None)
+    if integers is not None and integers.bits in (2, 3) and integers.offset is None:
+        yield scaled(integers, values.dtype, whole or values.dtype == np.float32)
+    yield from palettes(values, slices, mask if sparse else None)
 
 
 def dense(integers: Integers, dtype: Any) -> Iterator[Form]:
@@ -131,33 +134,43 @@ def dense(integers: Integers, dtype: Any) -> Iterator[Form]:
     yield Form("integers", integers.q, 8, None, None, scale, offset, blocks)
 
 
-def palettes(values: Array, integers: Integers | None, slices: tuple[int, int] | None, mask: Array | None) -> Iterator[Form]:
+def palettes(values: Array, slices: tuple[int, int] | None, mask: Array | None) -> Iterator[Form]:
     """Tables of the values that there are: of the whole weight, and of slices of it."""
-    found = [table(values, None)] if few(values) else []
-    found += [table(values, slices)] if slices is not None else []
-    for indices, lut in (one for one in found if one is not None):
-        shared = lut.size == lut.shape[-2]
-        bits = (lut.shape[-2] - 1).bit_length()
-        yield Form("palette", indices, bits, lut=lut, new=not shared or bits not in OLD_INDEX_BITS)
-    if integers is not None and integers.bits in (2, 3) and integers.offset is None:
-        yield scaled(integers, values.dtype)
-    if mask is None:
-        return
-    found = [table(values, None, mask)] if few(values) else []
-    found += [table(values, slices, mask)] if slices is not None else []
-    for indices, lut in (one for one in found if one is not None):
-        yield Form("sparse palette", indices[mask], (lut.shape[-2] - 1).bit_length(), mask, lut, new=True)
+    kinds = ([None] if few(values) else []) + ([slices] if slices is not None else [])
+    for one in kinds:
+        found = table(values, one)
+        if found is not None:
+            indices, lut = found
+            bits = (lut.shape[-2] - 1).bit_length()
+            yield Form("palette", indices, bits, lut=lut, new=lut.size > lut.shape[-2] or bits not in OLD_INDEX_BITS)
+        found = None if mask is None else table(values, one, mask)
+        if found is not None:
+            indices, lut = found
+            yield Form("sparse palette", indices[mask], (lut.shape[-2] - 1).bit_length(), mask, lut, new=True)
 
 
-def scaled(integers: Integers, dtype: Any) -> Form:
-    """A palette of all integers of a grid for each slice that has a scale: the index is the integer less the lowest."""
+def scaled(integers: Integers, dtype: Any, whole: bool) -> Form:
+    """A palette of all integers of a grid for each slice or block that has a scale: the index is the integer less the lowest.
+
+    Args:
+        whole: whether its entries are int8, and scaled; else they are the values, rounded once.
+    """
     lowest, entries = -(1 << integers.bits - 1), 1 << integers.bits
     grid = np.arange(lowest, lowest + entries, dtype=np.int8).reshape([1] * integers.q.ndim + [entries, 1])
-    lut = np.broadcast_to(grid, (*integers.scale.shape, entries, 1))
+    lut, scale = np.broadcast_to(grid, (*integers.scale.shape, entries, 1)), integers.scale[..., None, None]
     indices = (integers.q - lowest).astype(np.uint8)
-    if dtype == np.float32:
-        return Form("palette", indices, integers.bits, None, np.ascontiguousarray(lut), integers.scale[..., None, None].astype(dtype), None, True)
-    return Form("palette", indices, integers.bits, None, (lut * integers.scale[..., None, None]).astype(dtype), None, None, True)
+    if whole:
+        return Form("palette", indices, integers.bits, None, np.ascontiguousarray(lut), scale.astype(dtype), None, True)
+    return Form("palette", indices, integers.bits, None, (lut * scale).astype(dtype), None, None, True)
+
+
+def with_integer_entries(form: Form) -> Form:
+    """A palette of floats as one of int8 with a scale for each table: an entry moves by at most 1/254 of its table's largest."""
+    assert form.lut is not None
+    lut = form.lut.astype(np.float32)
+    scale = np.maximum(np.abs(lut).max(axis=-2, keepdims=True) / 127, np.finfo(form.lut.dtype).tiny).astype(form.lut.dtype)
+    entries = np.clip(np.rint(lut / scale.astype(np.float32)), -127, 127).astype(np.int8)
+    return replace(form, lut=entries, scale=scale, new=True)
 
 
 def few(values: Array) -> bool:
@@ -197,25 +210,3 @@ def smallest(values: Array, found: list[Form], new: bool) -> Form | None:
     """The form that takes least; None where the values as they are take less."""
     best = min((one for one in found if new or not one.new), key=lambda one: one.nbytes, default=None)
     return best if best is not None and best.nbytes < plain(values) else None
-
-
-def restored(form: Form, shape: tuple[int, ...], dtype: Any) -> Array:
-    """The values that a form stands for, as Core ML computes them."""
-    data = form.data
-    if form.mask is not None:
-        data = np.zeros(shape, form.data.dtype)
-        data[form.mask] = form.data
-    if form.kind.endswith("integers"):
-        assert form.scale is not None
-        made = Integers(data, form.scale, form.offset, form.bits).floats(dtype)
-    elif form.lut is not None:
-        entries = form.lut if form.scale is None else (form.lut.astype(np.float32) * form.scale.astype(np.float32)).astype(dtype)
-        which = np.zeros(shape, np.intp)
-        for axis, n in enumerate(shape):
-            groups = entries.shape[axis]
-            along = [-1 if i == axis else 1 for i in range(len(shape))]
-            which = which * groups + (np.arange(n) // (n // groups)).reshape(along)
-        made = entries.reshape(-1, entries.shape[-2])[which, data]
-    else:
-        made = data
-    return made if form.mask is None else np.where(form.mask, made, np.zeros((), dtype))

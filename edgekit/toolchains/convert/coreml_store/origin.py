@@ -15,7 +15,6 @@ import numpy as np
 from onnx import ModelProto, numpy_helper
 
 from edgekit.hub.compressed import Grid, Spec, Tensor, block_axis
-from edgekit.hub.mlpackage import identifiers
 from edgekit.toolchains.convert.coreml_store.forms import Array
 
 ROUNDED = 1.2e-7
@@ -40,11 +39,12 @@ class Origin:
 class Initializers:
     """The float initializers of a hub of which a Spec says something."""
 
-    def __init__(self, hub: ModelProto, spec: Spec) -> None:
+    def __init__(self, hub: ModelProto, spec: Spec, called: Mapping[str, str]) -> None:
+        """`called`: value of the hub → its name in the package."""
         given = {one.name: one for one in hub.graph.initializer}
         self.values = {name: numpy_helper.to_array(given[name]).astype(np.float32) for name in spec.tensors if name in given}
         self.spec = spec
-        self.names = {identifier: name for name, identifier in identifiers(list(given)).items()}
+        self.names = {identifier: name for name, identifier in called.items()}
 
     def origin(self, constant: str, values: Array) -> Origin | None:
         """The initializer that a constant of this name and these values is; None where it is none of them, or not as a whole."""
@@ -89,7 +89,9 @@ def whole(name: str, said: Tensor, hub: tuple[int, ...], axes: tuple[int, ...], 
     if said.grid is not None and divides(said.grid, hub):
         scale, zero = (placed(one, now, len(shape)) for one in compact(said.grid, hub))
     palette = said.palette
-    slices = (now[palette.axis], palette.group) if palette is not None and palette.axis is not None and palette.axis in now else None
+    slices = None
+    if palette is not None and palette.axis in now:
+        slices = (now[palette.axis], palette.group if hub[palette.axis] % palette.group == 0 else 1)
     return Origin(name, said, scale, zero, slices)
 
 

@@ -1,6 +1,6 @@
 """A hub, a float package of it and the grids of the hub's tensors in, the integers of the package's tensors out.
 
-A float32 package calls a tensor as the hub does. A float16 one has names of its own: there a tensor is known by its values on made-up samples.
+A float32 package calls a tensor as the hub does. A float16 one has names of its own: there a tensor is known by its values on a made-up sample.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from edgekit.hub.compressed import Grid
-from edgekit.hub.mlpackage import identifiers
 from edgekit.toolchains.convert.calibration import CalibrationSet
+from edgekit.toolchains.convert.coreml_boundary import inputs, names_inside, unique_identifiers
 from edgekit.toolchains.convert.coreml_ranges import Integers
 from edgekit.toolchains.convert.coreml_runner import CoreMl
 from edgekit.toolchains.convert.runners import Array, OnnxRuntime
@@ -23,41 +24,50 @@ ALIKE = 0.02
 DTYPES = {True: "int8", False: "uint8"}
 
 
+def called(hub: onnx.ModelProto) -> dict[str, str]:
+    """Value of a hub → its name in a package of it, where it has one."""
+    return unique_identifiers([*(value.name for value in [*inputs(hub), *hub.graph.output]), *names_inside(hub.graph)])
+
+
 def integers(hub: Path, runner: CoreMl, grids: Mapping[str, Grid]) -> tuple[dict[str, Integers], list[str]]:
     """Tensor of the package → its integers; and the tensors of the hub that are not in it, or whose grid Core ML does not have.
 
-    Core ML has integers of 8 bits for a whole tensor.
+    Core ML has integers of 8 bits for a whole tensor. What the program returns stays float.
     """
     known = {name: grid for name, grid in grids.items() if grid.bits == 8 and len(grid.scale) == 1}
-    places = by_name(runner, known) if half(runner) is False else by_values(hub, runner, known)
-    found = {place: Integers(known[name].scale[0], known[name].zero_point[0], DTYPES[known[name].signed]) for name, place in places.items()}
-    return found, [name for name in grids if name not in places]
+    found = by_name(hub, runner, known)
+    found |= by_values(hub, runner, [name for name in known if name not in found], set(found.values()))
+    made = {place: Integers(known[name].scale[0], known[name].zero_point[0], DTYPES[known[name].signed]) for name, place in found.items()}
+    return made, [name for name in grids if name not in found]
 
 
-def half(runner: CoreMl) -> bool:
-    """Whether a program computes in float16."""
-    return any(one.dtype == np.float16 for one in runner.program.results.values())
+def computed(runner: CoreMl) -> list[str]:
+    """Tensors of the dtype that the program computes in, in order, but those that it returns; its inputs first."""
+    program = runner.program
+    half = any(one.dtype == np.float16 for one in program.results.values())
+    order = [feature.name for feature in program.inputs] + [one.name for step in program.steps for one in step.writes]
+    returned = {feature.name for feature in program.outputs}
+    return [name for name in order if name not in returned and program.results[name].dtype == (np.float16 if half else np.float32)]
 
 
-def by_name(runner: CoreMl, grids: Mapping[str, Grid]) -> dict[str, str]:
-    """Tensor of the hub → the package's, which has its name as an identifier."""
-    names = identifiers(list(grids))
-    there = {one.name for step in runner.program.steps for one in step.writes} | {feature.name for feature in runner.program.inputs}
-    return {name: identifier for name, identifier in names.items() if identifier in there}
+def by_name(hub: Path, runner: CoreMl, grids: Mapping[str, Grid]) -> dict[str, str]:
+    """Tensor of the hub → the package's that has its name as an identifier."""
+    names, there = called(onnx.load(str(hub), load_external_data=False)), set(computed(runner))
+    return {name: names[name] for name in grids if names.get(name) in there}
 
 
-def by_values(hub: Path, runner: CoreMl, grids: Mapping[str, Grid]) -> dict[str, str]:
-    """Tensor of the hub → the first float16 tensor of the package that has its shape and, nearly, its values."""
-    sample = CalibrationSet(None, runner.inputs).judges()[0]
-    wanted = {**OnnxRuntime(hub).tensors(sample), **dict(zip((one["name"] for one in runner.inputs), sample, strict=True))}
-    dtypes = runner.program.results
-    there = {name: array for name, array in runner.tensors(sample).items() if name in dtypes and dtypes[name].dtype == np.float16}
-    computed = [one.name for step in runner.program.steps for one in step.writes if one.name in there]
+def by_values(hub: Path, runner: CoreMl, names: list[str], taken: set[str]) -> dict[str, str]:
+    """Tensor of the hub → the tensor of the package that has its shape and, nearly, its values."""
+    if not names:
+        return {}
+    sample, original = CalibrationSet(None, runner.inputs).judges()[0], OnnxRuntime(hub)
+    feeds = [array.astype(one["dtype"]) for array, one in zip(sample, original.inputs, strict=True)]
+    wanted = {**original.tensors(feeds), **dict(zip((one["name"] for one in original.inputs), feeds, strict=True))}
+    there = runner.tensors(sample)
+    free = [name for name in computed(runner) if name not in taken]
     found: dict[str, str] = {}
-    for name in grids:
-        if name not in wanted:
-            continue
-        distances = {place: distance(wanted[name], there[place]) for place in computed if place not in found.values()}
+    for name in names:
+        distances = {place: distance(wanted[name], there[place]) for place in free if name in wanted and place not in found.values()}
         nearest = min(distances, key=lambda place: distances[place], default=None)
         if nearest is not None and distances[nearest] <= ALIKE:
             found[name] = nearest

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from coremltools.optimize._utils import select_input_output_channel_axis
 
-from edgekit.toolchains.convert.coreml_store.forms import Array, Form, Integers, each, forms, plain, smallest
+from edgekit.toolchains.convert.coreml_store.forms import Array, Form, Integers, each, forms, plain, smallest, with_integer_entries
 from edgekit.toolchains.convert.coreml_store.origin import Initializers, Origin
 from edgekit.toolchains.convert.coreml_weights import eight_bits, four_bits, is_matrix, stays_eight
 
@@ -37,6 +37,8 @@ class Plan:
     """Initializers with a Spec that are stored as they are, or by their values and not their grid."""
     rounded: int = 0
     """Weights whose scales were rounded to float16."""
+    whole: bool = False
+    """Whether activations are integers."""
 
     @property
     def notes(self) -> list[str]:
@@ -44,6 +46,8 @@ class Plan:
         notes = [f"{n} weights are stored as {kind}" if n > 1 else f"1 weight is stored as {kind}" for kind, n in sorted(kinds.items())]
         if self.rounded:
             notes.append(f"the package computes in float16: scales of {self.rounded} weights are rounded to it, their integers are as they were")
+        if self.whole and any(form.kind == "sparse palette" for form in self.chosen.values()):
+            notes.append("palettes of sparse weights have float entries, so Core ML computes their layers in float16 or float32")
         if self.plain:
             notes.append(f"not found in the package as the hub has it, so stored plainly and judged by its download: {', '.join(self.plain)}")
         return notes
@@ -56,11 +60,13 @@ def described(form: Form) -> str:
     return f"a mask and, of what is not zero, {words[form.kind.removeprefix('sparse ')]}"
 
 
-def planned(weights: Mapping[str, Any], initializers: Initializers, recipe: str | None) -> Plan:
+def planned(weights: Mapping[str, Any], initializers: Initializers, recipe: str | None, spared: Collection[str] = (), whole: bool = False) -> Plan:
     """
     Args:
         weights: operations of constants, by name.
         recipe: `w8`, `w4` or `w4b32` for weights without a grid of their own; None: these stay float.
+        spared: names of weights that the recipe leaves float.
+        whole: whether activations are integers, and so palettes have integer entries: a layer with float ones is computed in float.
     """
     best: dict[bool, dict[str, Form | None]] = {False: {}, True: {}}
     bytes_of = {False: 0, True: 0}
@@ -75,19 +81,21 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, recipe: str 
         if integers is None and origin is not None and origin.spec.grid is not None:
             lost.append(origin.name)
         slices = None if origin is None else origin.slices or sliced(integers)
-        found = list(forms(values, integers, slices))
-        if integers is None and recipe is not None and is_matrix(operation):
+        found = list(forms(values, integers, slices, whole))
+        if integers is None and recipe is not None and name not in spared and is_matrix(operation):
+            if whole:
+                found = [with_integer_entries(one) if one.kind == "palette" else one for one in found]
             found += rougher(operation, values, recipe, smallest(values, found, True))
         for new in (False, True):
             form = best[new][name] = smallest(values, found, new)
             bytes_of[new] += plain(values) if form is None else form.nbytes
-            if form is not None and values.dtype == np.float16 and form.kind.endswith("integers"):
+            if form is not None and values.dtype == np.float16 and form.scale is not None:
                 rounded.add(name)
     new = bytes_of[True] < WORTH * bytes_of[False]
     large = [name for name, array in initializers.values.items() if array.size >= LEAST and array.ndim > 1]
     lost += [name for name in large if name not in met]
     chosen = {name: form for name, form in best[new].items() if form is not None}
-    return Plan(new, chosen, lost, len(rounded & chosen.keys()))
+    return Plan(new, chosen, lost, len(rounded & chosen.keys()), whole)
 
 
 def on_grid(values: Array, origin: Origin | None) -> Integers | None:
@@ -128,4 +136,5 @@ def rougher(operation: Any, values: Array, recipe: str, exact: Form | None) -> l
         q, scale, zero = four_bits(values, outer, blocks)
         made = Integers(q, scale.astype(np.float32), zero if zero.any() else None, 4)
     least = plain(values) if exact is None else exact.nbytes
-    return [one for one in forms(made.floats(values.dtype), made, sliced(made)) if one.nbytes < least]
+    found = forms(made.floats(values.dtype), made, None)
+    return [one for one in found if one.kind.endswith("integers") and one.nbytes < least]
