@@ -25,8 +25,17 @@ def test_a_small_network() -> None:
     assert found["parameters"] == 10 * 2 * 9 + 10 + 60
     assert found["weights_bytes"] == 4 * found["parameters"]
     assert found["macs"] == 8 * 8 * 10 * 2 * 9 + 60
+    assert found["depthwise_macs"] == 0
     assert found["opset"] == 18
     assert found["outputs"] == [{"name": "y", "dtype": "float32", "shape": [1, 6]}]
+
+
+def test_a_depthwise_convolution_counts_apart() -> None:
+    text = "(float[1,4,5,5] x, float[4,1,3,3] d, float[6,4,1,1] p) => (float[1,6,3,3] y) { a = Conv<group=4>(x, d) y = Conv(a, p) }"
+    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18]> g ' + text)
+    infer(model)
+    found = figures(model)
+    assert (found["depthwise_macs"], found["macs"]) == (9 * 4 * 9, 9 * 4 * 9 + 9 * 6 * 4)
 
 
 @pytest.mark.parametrize(

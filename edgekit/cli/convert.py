@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
+from edgekit.cli.advising import advice_option, advise
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.options import (
     MODEL,
@@ -37,6 +38,7 @@ from edgekit.verbs.source import open_source
 @shape_option
 @layout_option
 @wish_options
+@advice_option
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the files go.")
 @may_install
 @as_json
@@ -50,6 +52,7 @@ def command(
     install: bool,
     json_wanted: bool,
     no_cache: bool,
+    no_advice: bool,
     **options: Any,
 ) -> int:
     """Write MODEL in every format and recipe asked for, verified against the model's own framework.
@@ -66,6 +69,8 @@ def command(
         working(f"reading {model_path.name}") as progress,
         open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source,
     ):
+        if not no_advice:
+            advise(source.model, recipes, formats, None, progress)
         variants = convert(source, recipes, formats, lambda sha256: folder, progress, wishes)
     if json_wanted:
         print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
+from edgekit.cli.advising import advice_option, advise
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
 from edgekit.cli.options import (
@@ -25,7 +26,7 @@ from edgekit.cli.options import (
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.device import resolve
 from edgekit.errors import DeviceError
-from edgekit.model import recognise
+from edgekit.model import open_model, recognise
 from edgekit.records import Run
 from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
@@ -40,6 +41,7 @@ from edgekit.verbs.deploy import Deployment, deploy, runs_there
 @data_option
 @shape_option
 @wish_options
+@advice_option
 @measuring_options
 @may_install
 @as_json
@@ -55,6 +57,7 @@ def command(
     install: bool,
     json_wanted: bool,
     no_cache: bool,
+    no_advice: bool,
     **options: Any,
 ) -> int:
     """Convert MODEL, verify it, measure it on a device, and choose what to ship.
@@ -70,6 +73,8 @@ def command(
     needs.toolchains(recognise(model_path), formats, install)
     needs.native(device, settings.runner, install)
     with cached(not no_cache), working(f"connecting to {device.address}") as progress:
+        if not no_advice:
+            advise(open_model(model_path, fixed, progress), recipes, formats, device, progress)
         done = deploy(
             model_path,
             device,

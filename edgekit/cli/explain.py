@@ -12,11 +12,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 import edgekit
+from edgekit.cli.advising import explained
 from edgekit.cli.say import Column, as_json, out, print_json, print_table
 from edgekit.nearest import unknown
 
 FOLDER = Path(edgekit.__file__).parent / "explain"
-ORDER = ("conversion", "quantization", "parity", "latency", "memory", "conditions", "runners", "choice", "emulated")
+ORDER = ("conversion", "quantization", "advice", "parity", "latency", "memory", "conditions", "runners", "choice", "emulated")
 WIDTH = 110
 """Longer lines are hard to read, however wide the terminal."""
 
@@ -63,10 +64,11 @@ def command(topic: str | None, json_wanted: bool) -> int:
 
 
 def page(topic: str) -> Page:
-    """`edgekit/explain/TOPIC.md`: `# title`, words, then sections with `## name`, words, and facts that begin with `- `."""
+    """`edgekit/explain/TOPIC.md`: `# title`, words, then sections with `## name`, words, and facts that begin with `- `; of `advice`, the rules."""
     title, *parts = re.split(r"^## ", (FOLDER / f"{topic}.md").read_text(encoding="utf-8").removeprefix("# "), flags=re.M)
     head, _, text = title.partition("\n")
-    return Page(topic, head, "\n".join(paragraphs(text)), tuple(section(part) for part in parts))
+    sections = [section(part) for part in parts] + [Section(*rule) for rule in explained() if topic == "advice"]
+    return Page(topic, head, "\n".join(paragraphs(text)), tuple(sections))
 
 
 def section(part: str) -> Section:

@@ -17,7 +17,8 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
 def figures(model: ModelProto) -> dict[str, Any]:
-    """`inputs`, `outputs` (specs), `ops` (kind → count, most frequent first), `parameters`, `macs` (one sample), `weights_bytes`, `opset`.
+    """`inputs`, `outputs` (specs), `ops` (kind → count, most frequent first), `parameters`, `macs` (one sample), `depthwise_macs` of
+    them, `weights_bytes`, `opset`.
 
     Parameters are stored elements of floating or 8-bit type with at least one axis; scalars (Clip's bounds) are not counted.
     """
@@ -30,9 +31,15 @@ def figures(model: ModelProto) -> dict[str, Any]:
         "ops": dict(Counter(node.op_type for node in graph.node).most_common()),
         "parameters": sum(math.prod(tensor.dims) for tensor in weights),
         "macs": sum(macs(node, shapes) for node in graph.node),
+        "depthwise_macs": sum(macs(node, shapes) for node in graph.node if is_depthwise(node, shapes)),
         "weights_bytes": sum(math.prod(tensor.dims) * item_bytes(tensor) for tensor in weights),
         "opset": opset(model),
     }
+
+
+def is_depthwise(node: NodeProto, shapes: dict[str, list[int]]) -> bool:
+    """A convolution each of whose output channels sees one input channel, of several."""
+    return node.op_type == "Conv" and attribute(node, "group", 1) > 1 and shapes[node.input[1]][1] == 1
 
 
 def item_bytes(tensor: TensorProto) -> int:

@@ -20,6 +20,8 @@ class Figures(BaseModel):
     """Elements of all weights."""
     macs: int
     """Multiply-accumulates of one run, over convolutions, matrix products and recurrent cells."""
+    depthwise_macs: int
+    """Those of convolutions that see one channel at a time."""
     weights_bytes: int
     opset: int
 

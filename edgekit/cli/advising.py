@@ -1,0 +1,66 @@
+"""What is known beforehand about the files asked for, said on stderr before time is spent on them; and all that could be said."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+
+import click
+from rich.markup import escape
+
+from edgekit.advice import Advice, Figures, Rule, advice, rules
+from edgekit.cli.say import err
+from edgekit.device import Device
+from edgekit.recipe import Recipe
+from edgekit.records import Model
+from edgekit.toolchains.jobs import Progress
+from edgekit.verbs.inspect import inspect
+from edgekit.write.format import Format
+
+advice_option = click.option("--no-advice", is_flag=True, help="Keep what is known beforehand about such files to yourself.")
+
+
+def advise(model: Model, recipes: Sequence[Recipe], formats: Sequence[Format], device: Device | None, progress: Progress) -> None:
+    """Print the rules that hold, a line each."""
+    for one in advice(recipes, [fmt.name for fmt in formats], machine_of(device), figures_of(model, progress)):
+        err.print(line(one), soft_wrap=True)
+
+
+def figures_of(model: Model, progress: Progress) -> Figures:
+    """What the rules want to know of a model."""
+    found = inspect(model, progress)
+    return Figures(found.parameters, found.depthwise_macs / max(found.macs, 1))
+
+
+def machine_of(device: Device | None) -> str | None:
+    """What `uname -m` says on a device, as far as that is known before it is asked."""
+    if device is None:
+        return None
+    if device.address == "local:":
+        return platform.machine()
+    return device.profile.facts.arch.value if device.profile and device.profile.facts.arch else None
+
+
+def line(one: Advice) -> str:
+    about = ", ".join(one.variants)
+    return f"[cyan]advice {one.rule.id}[/cyan] {escape(one.says)} [dim]({escape(about)}; {escape(one.rule.source)})[/dim]"
+
+
+def told(rule: Rule) -> Iterator[str]:
+    """A rule's conditions and its source, for `edgekit explain advice`."""
+    conditions = [
+        f"in {', '.join(rule.formats)}" if rule.formats else "",
+        f"on {rule.machines[0]}" if rule.machines else "",
+        "without tuning" if rule.untuned else "",
+        f"where depthwise convolutions take {rule.depthwise:.0%} of the MACs or more" if rule.depthwise else "",
+        f"up to {rule.most_parameters:,} parameters" if rule.most_parameters else "",
+    ]
+    if held := ", ".join(filter(None, conditions)):
+        yield f"said {held}"
+    yield rule.source
+
+
+def explained() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Each rule as a section: its name, what it says, and facts."""
+    for rule in rules():
+        yield f"{rule.id}  {rule.steps}", rule.says.format(step="it"), tuple(told(rule))

@@ -1,0 +1,77 @@
+"""Advice: each rule holds where it should and nowhere else, names its source, and is said before the work, once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edgekit.advice import Figures, advice, rules
+from edgekit.recipe import parse
+from tests.lab.cli import edgekit
+from tests.lab.onnx_cases import classifier, save
+
+LARGE, SMALL, DEPTHWISE = Figures(4_000_000, 0.0), Figures(19_000, 0.2), Figures(3_500_000, 0.07)
+
+
+def said(recipe: str, figures: Figures = LARGE, machine: str | None = "x86_64", *formats: str) -> list[str]:
+    return [one.rule.id for one in advice([parse(recipe)], formats or ("tflite", "onnx"), machine, figures)]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "figures", "machine", "expected"),
+    [
+        ("fp32", LARGE, "x86_64", []),
+        ("w8a8", LARGE, "x86_64", []),
+        ("w8a8", SMALL, "x86_64", ["A15"]),
+        ("prune50+tune+w8a8", DEPTHWISE, "x86_64", ["A01", "A02"]),
+        ("prune50block4+tune", LARGE, "x86_64", []),
+        ("prune50", DEPTHWISE, "x86_64", ["A01", "A02", "A11"]),
+        ("w8d", LARGE, "x86_64", ["A03"]),
+        ("w8d", LARGE, None, ["A03"]),
+        ("w8d", LARGE, "aarch64", []),
+        ("w4", SMALL, "x86_64", ["A04", "A10", "A15"]),
+        ("w4+tune", LARGE, "aarch64", []),
+        ("w8a16", LARGE, "x86_64", ["A05"]),
+        ("fp16", LARGE, "x86_64", ["A06"]),
+        ("lowrank50+tune", LARGE, "x86_64", ["A08"]),
+        ("lowrank50+tune", DEPTHWISE, "x86_64", ["A07", "A08"]),
+        ("bits2", SMALL, "x86_64", ["A09", "A15"]),
+        ("cluster16+tune", LARGE, "x86_64", ["A12"]),
+        ("binary", LARGE, "x86_64", ["A13"]),
+        ("channels30", LARGE, "x86_64", ["A14"]),
+    ],
+)
+def test_a_rule_holds_where_it_should(recipe: str, figures: Figures, machine: str | None, expected: list[str]) -> None:
+    assert said(recipe, figures, machine) == expected
+
+
+def test_it_is_said_once_for_all_files_that_it_is_about() -> None:
+    found = advice([parse("cluster16+tune"), parse("cluster16+tune+w8")], ["tflite", "coreml"], None, LARGE)
+    about = {one.rule.id: one.variants for one in found}
+    assert about["A12"] == ("tflite cluster16+tune", "tflite cluster16+tune+w8")
+
+
+def test_rules_are_numbered_and_each_has_a_source() -> None:
+    assert [rule.id for rule in rules()] == [f"A{number:02}" for number in range(1, len(rules()) + 1)]
+    assert all(re.compile(rule.steps) for rule in rules())
+    assert all(re.search(r"\b(19|20)\d\d\b|measured: |coremltools", rule.source) for rule in rules())
+
+
+def test_every_rule_is_explained() -> None:
+    sections = edgekit("explain", "advice", "--json").json["sections"]
+    assert [section["name"].split()[0] for section in sections] == [rule.id for rule in rules()]
+    assert "said in tflite, on x86_64" in sections[2]["facts"]
+
+
+@pytest.mark.toolchain
+def test_convert_and_deploy_say_it_before_they_begin_unless_told_not_to(tmp_path: Path) -> None:
+    network = save(classifier(), tmp_path / "net.onnx")
+    argv = ["convert", network, "--to", "onnx", "--recipe", "w8", "-o", tmp_path]
+    before = edgekit(*argv, "--json")
+    assert "advice A15 the model has few parameters, so w8 saves less than its bits say" in before.stderr
+    assert before.json["artifacts"][0]["status"] == "ok"
+    assert "advice" not in edgekit(*argv, "--no-advice").stderr
+    deployed = edgekit("deploy", network, "--target", "local", "--to", "onnx", "--recipe", "w8")
+    assert deployed.stderr.count("advice A15") == 1
