@@ -10,6 +10,10 @@ from edgekit.compress.steps import SHAPES, SPARSITY, VALUES, Step
 TUNE = "tune"
 NEW_NETWORKS = ("student:", "distill:")
 FLOATS = ("fp32", "fp16")
+UNLEARNT = {
+    "w8d": "sets its ranges at run time, where tuning cannot learn them",
+    "w8a16": "has activations of 16 bits, which lose nothing that tuning could win back",
+}
 
 STAGES = {
     SHAPES: "changes the shapes of the weights",
@@ -58,9 +62,9 @@ def about_numbers(steps: Sequence[str], numbers: Set[str], tuned_only: Set[str])
     if others := [step for step in after if step != TUNE]:
         moved = "+".join([*(step for step in steps if step != number), number])
         return f"{others[0]} stands after {number}, and would take its values off the grid: numbers come last, as in {moved}"
-    if after and (number in FLOATS or number == "w8d"):
+    if after and (number in FLOATS or number in UNLEARNT):
         moved = "+".join([*(step for step in steps[:place] if step != TUNE), TUNE, number]) if place else "w8+tune"
-        why = "loses nothing that tuning could win back" if number in FLOATS else "sets its ranges at run time, where tuning cannot learn them"
+        why = "loses nothing that tuning could win back" if number in FLOATS else UNLEARNT[number]
         return f"{number} {why}: write {moved}"
     if number in tuned_only and not after:
         return f"{number} loses too much without tuning: add +tune, as in {'+'.join([*steps, TUNE])}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edgekit.records_compression import Compression as Compression
 from edgekit.records_model import FlexibleAxis as FlexibleAxis
 from edgekit.records_model import Model as Model
 from edgekit.records_model import Samples as Samples
@@ -99,6 +100,10 @@ class Artifact:
     """Axes that the file has flexible; the others are fixed at the size that they have in it."""
     verified_sizes: tuple[str, ...] = ()
     """The other sizes that a flexible file was compared with its model at, in one session: `x=3x224x224x3`."""
+    compression: Compression | None = None
+    """Where the file is of a smaller network than the model's own."""
+    agreement: Parity | None = None
+    """How far its outputs are from that network's own; `parity` tells how far they are from the model's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class VerifyResult(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     parity: ParityResult
+    agreement: ParityResult | None
     accuracy: AccuracyResult | None
     boundary: str | None
     delegate: str
@@ -59,6 +60,8 @@ class Verdict:
     wrong: str | None
     outputs: Path
     """The file's outputs on this machine, as a folder of tensors."""
+    agreement: Parity | None = None
+    """With the compressed network that the file is of; `parity` is with the source model."""
 
 
 def verify(
@@ -71,10 +74,13 @@ def verify(
     progress: Progress,
     quantization: Mapping[str, Any] | None = None,
     layout: Mapping[str, Any] | None = None,
+    source: Reference | None = None,
 ) -> Verdict:
     """Run a file on this machine on all evaluation samples and compare with the source's own outputs.
 
     Args:
+        recipe: whose bounds the outputs have to keep against the reference.
+        source: the model's own outputs, where `reference` has those of the compressed network that the file is of.
         quantization: scale, zero point and dtype of `inputs` and `outputs` that are integers in the file.
         layout: the model's axes in the file's order, of `inputs` and `outputs`, where any is not the model's.
 
@@ -82,6 +88,8 @@ def verify(
         ConvertError: the runtime could not load or run the file.
     """
     inputs = {"artifact": file, "samples": samples.evaluation, "reference": reference.folder, "hub": model.hub, **fmt.runner_inputs}
+    if source is not None:
+        inputs["source"] = source.folder
     if samples.labels is not None:
         inputs["labels"] = samples.labels
     options: dict[str, Any] = {
@@ -96,7 +104,8 @@ def verify(
     found = VerifyResult.model_validate(outcome.result)
     parity = Parity(**found.parity.model_dump())
     accuracy = Accuracy(**found.accuracy.model_dump()) if found.accuracy else None
-    return Verdict(parity, accuracy, found.delegate, wrong(found, recipe), outcome.folder / "outputs")
+    agreement = Parity(**found.agreement.model_dump()) if found.agreement else None
+    return Verdict(parity, accuracy, found.delegate, wrong(found, recipe), outcome.folder / "outputs", agreement)
 
 
 def ends(quantization: Mapping[str, Any] | None, layout: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -113,7 +122,9 @@ def wrong(found: VerifyResult, recipe: str) -> str | None:
     """What is wrong with a file, in one sentence, or None."""
     if found.boundary is not None:
         return found.boundary
-    words = judge(found.parity.model_dump(), recipe)
+    words = judge((found.agreement or found.parity).model_dump(), recipe)
+    if words is not None and found.agreement is not None:
+        words = words.replace("the source model's", "the compressed model's")
     if words is None or found.first_wrong is None:
         return words
     where = ", ".join(f"{key} {value}" for key, value in found.first_wrong.items())

@@ -15,6 +15,7 @@ from edgekit.toolchains.beside import side_by_side
 from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.room import at_once
 from edgekit.units import bytes_text
+from edgekit.verbs.compressed import compress
 from edgekit.verbs.make import Floats, Place, Task, make
 from edgekit.verbs.source import Source, refusal_of, routes_of
 from edgekit.write.format import Format
@@ -84,14 +85,15 @@ def prefixed(name: str, progress: Progress) -> Progress:
 
 def attempt(source: Source, recipe: Recipe, fmt: Format, wishes: Wishes, floats: Floats, place: Place, progress: Progress) -> Variant:
     """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe or the wish."""
-    has_data = not recipe.needs_calibration or source.samples.calibration is not None
+    has_data = not (recipe.needs_calibration or recipe.tunes) or (source.samples.calibration or source.samples.training) is not None
     refusal = refusal_of(source.model.source, recipe, fmt, wishes, has_data)
-    if refusal is None and fmt.most_bytes is not None and hub_bytes(source) > fmt.most_bytes:
+    if refusal is None and not recipe.changes_hub and fmt.most_bytes is not None and hub_bytes(source) > fmt.most_bytes:
         refusal = f"{fmt.title} files end at {bytes_text(fmt.most_bytes)}, and this model's weights take {bytes_text(hub_bytes(source))}: write another format"
     if refusal is not None:
         return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
     try:
-        task = Task(source, recipe, fmt, wishes)
+        network = compress(source, recipe, wishes.tuning, progress) if recipe.changes_hub else None
+        task = Task(source, recipe, fmt, wishes, network)
         artifact, words = make(task, routes_of(source.model.source, recipe, fmt, wishes), floats, place, progress)
     except ConvertError as exc:
         return Variant(recipe.name, fmt.name, "failed", str(exc), None, None)

@@ -32,7 +32,12 @@ def write_lineage(model: Model, samples: Samples, reference: Reference, artifact
         "model": {"path": str(model.path), "source": model.source, "sha256": model.sha256, "hub_sha256": model.hub_sha256},
         "inputs": [to_json(spec) for spec in model.inputs],
         "outputs": [to_json(spec) for spec in model.outputs],
-        "samples": {"origin": samples.origin, "calibration": samples.n_calibration, "evaluation": samples.n_evaluation},
+        "samples": {
+            "origin": samples.origin,
+            "calibration": samples.n_calibration,
+            "evaluation": samples.n_evaluation,
+            "training": samples.n_training,
+        },
         "reference": reference.runtime,
         "wishes": dict(wishes.told),
         "routes": [{"name": name, "outcome": outcome} for name, outcome in tried.items()],

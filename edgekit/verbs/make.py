@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from edgekit.toolchains.beside import beside
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Outcome, Progress, digests, is_cached, run
 from edgekit.toolchains.workers import VERIFY, warm
+from edgekit.verbs.compressed import Network
 from edgekit.verbs.flexible import fixed, keep, verify_sizes
 from edgekit.verbs.lineage import write_lineage
+from edgekit.verbs.numbers import numbers_of, put_in
 from edgekit.verbs.source import Source
 from edgekit.verify import verify
-from edgekit.write.format import Format
+from edgekit.write.format import Format, Steps
 from edgekit.write.routes import Route
 from edgekit.write.wishes import Wishes
 
@@ -39,6 +42,23 @@ class Task:
     recipe: Recipe
     format: Format
     wishes: Wishes
+    network: Network | None = None
+    """What is written, where the recipe changes the hub."""
+
+    @property
+    def model(self) -> Model:
+        """The model, with the hub that is written."""
+        return self.source.model if self.network is None else self.network.model
+
+    @property
+    def steps(self) -> Steps:
+        """How the recipe's numbers reach the format."""
+        return self.format.steps_of(self.recipe.numbers, self.recipe.learned)
+
+    @property
+    def bounds(self) -> str:
+        """The recipe whose bounds the file has to keep against what is written."""
+        return self.recipe.numbers if self.network is None else self.network.compression.numbers
 
 
 @dataclass
@@ -118,11 +138,11 @@ def made(task: Task, route: Route, floats: Floats, progress: Progress) -> tuple[
     A flexible one that is wrong, be it at one size only, is made again with fixed sizes; where flexible ones were asked for, a float file
     is refused instead, and a quantized one is fixed all the same.
     """
-    quantized = task.format.recipes[task.recipe.name].quantize is not None
+    quantized = task.steps.quantize is not None
     try:
         file = write(task, route, floats, progress)
     except ConvertError as exc:
-        if not quantized or not task.source.model.flexible:
+        if not quantized or not task.model.flexible:
             raise
         return again(task, route, floats, str(exc), progress)
     if not file.flexible:
@@ -150,8 +170,7 @@ def again(task: Task, route: Route, floats: Floats, reason: str, progress: Progr
 
 def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_flexible: str | None = None) -> File:
     """The file of a route, quantized where the recipe says so; flexible where the format can keep it so and nothing was found wrong with that."""
-    model, fmt, recipe, wishes = task.source.model, task.format, task.recipe, task.wishes
-    steps = fmt.recipes[recipe.name]
+    model, fmt, recipe = task.model, task.format, task.recipe
     writer = writing(task, route, model.hub)
     if not is_cached(writer):
         warm(fmt.toolchain, VERIFY, str(fmt.runner or fmt.name))
@@ -163,19 +182,14 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_f
     notes = [*model.notes, *written.result["notes"], *kept.notes]
     told = counted(written.result)
     tools = dict(versions(route.toolchain, route.tools))
-    if steps.quantize is not None:
-        inputs = {"float": path}
-        if (recipe.uses_calibration or wishes.keep_float is not None) and task.source.samples.calibration is not None:
-            inputs["calibration"] = task.source.samples.calibration
-        if recipe.needs_calibration:
-            more = equalised(task, route, floats, kept.axes, progress)
-            inputs |= {} if more is None else {"float_equalised": more}
-        options = {"recipe": steps.quantize, **wishes.for_quantizers(recipe.needs_calibration)}
-        quantized = run(Job(fmt.toolchain, fmt.quantize_verb, inputs, options), progress)
-        path = quantized.folder / f"model{fmt.suffix}"
-        done += quantized.result["route"]
-        notes += quantized.result["notes"]
-        told = {**told, "ops": None, **counted(quantized.result)}
+    numbers = numbers_of(recipe, fmt, task.network)
+    if numbers is not None:
+        more = partial(equalised, task, route, floats, kept.axes, progress)
+        put = put_in(numbers, path, recipe, fmt, task.network, task.source.samples, task.wishes, more, progress)
+        path = put.path
+        done += put.route
+        notes += put.notes
+        told = {**told, "ops": None, **counted(put.result)}
         notes += integer_ends(model, told.get("quantization"))
         tools |= versions(fmt.toolchain, fmt.quantize_tools)
     tools |= versions(fmt.toolchain, fmt.verify_tools)
@@ -184,8 +198,8 @@ def write(task: Task, route: Route, floats: Floats, progress: Progress, *, not_f
 
 def writing(task: Task, route: Route, hub: Path) -> Job:
     """The job that writes the float file."""
-    model = task.source.model
-    options = {**task.format.recipes[task.recipe.name].write_options, **task.wishes.for_writers}
+    model = task.model
+    options = {**task.steps.write_options, **task.wishes.for_writers}
     if not route.native:
         return Job(route.toolchain, route.verb, {"hub": hub}, options)
     shapes = {spec.name: list(spec.shape) for spec in model.inputs}
@@ -194,8 +208,8 @@ def writing(task: Task, route: Route, hub: Path) -> Job:
 
 def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis, ...], progress: Progress) -> Path | None:
     """The float file of the equalised hub, where there was something to equalise, the route starts at the hub, and the same axes stay flexible."""
-    job = Job("convert", "equalise", {"hub": task.source.model.hub})
-    if route.native:
+    job = Job("convert", "equalise", {"hub": task.model.hub})
+    if route.native or (task.network is not None and "palette" in task.network.held):  # scales between channels make many values of a few
         return None
     outcome = run(job, progress)
     if not outcome.result["equalised"]:
@@ -204,7 +218,7 @@ def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis
     path = floats.written(writer, progress).folder / f"model{task.format.suffix}"
     if not axes:
         return path
-    kept = keep(task.source.model, task.format, writer, path, progress, lambda hub: run(replace(job, inputs={"hub": hub}), progress).folder / "hub.onnx")
+    kept = keep(task.model, task.format, writer, path, progress, lambda hub: run(replace(job, inputs={"hub": hub}), progress).folder / "hub.onnx")
     return kept.file if kept.axes == axes else None
 
 
@@ -230,7 +244,8 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
     with beside(lambda: download_bytes(path)) as deflated:
         source, how = task.source, file.told.get("quantization")
         layout, transposes = file.told.get("layout"), file.told.get("transposes")
-        verdict = verify(path, task.format, task.recipe.name, source.model, source.samples, source.reference, progress, how, layout)
+        held, whose = (source.reference, None) if task.network is None else (task.network.reference, source.reference)
+        verdict = verify(path, task.format, task.bounds, task.model, source.samples, held, progress, how, layout, whose)
     artifact = Artifact(
         model_sha256=task.source.model.sha256,
         recipe=task.recipe.name,
@@ -243,13 +258,20 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
         tools=file.tools,
         parity=verdict.parity,
         accuracy=verdict.accuracy,
-        notes=(*file.notes, *below(task, verdict.parity.sqnr_db, file.told.get("judged"))),
+        notes=(*changed(task), *file.notes, *below(task, verdict.parity.sqnr_db, file.told.get("judged"))),
         layout=None if layout is None else from_json(Layout, layout),
         ops=file.told.get("ops"),
         transposes=None if transposes is None else tuple(transposes),
         quantization=None if how is None else from_json(Quantization, how),
+        compression=None if task.network is None else task.network.compression,
+        agreement=verdict.agreement,
     )
     return artifact, verdict.wrong
+
+
+def changed(task: Task) -> list[str]:
+    """What the recipe's steps did to the network."""
+    return [] if task.network is None else [note for step in task.network.compression.steps for note in step.notes]
 
 
 def below(task: Task, found_db: float, judged: str | None) -> list[str]:
@@ -264,7 +286,7 @@ def below(task: Task, found_db: float, judged: str | None) -> list[str]:
 
 def deliver(task: Task, file: File, artifact: Artifact, place: Place, tried: Mapping[str, str]) -> Artifact:
     """Copy a file that is right to its place, with its lineage beside it; the Artifact there."""
-    final = place(artifact.sha256) / f"{task.source.model.path.stem}.{task.recipe.name}{task.format.suffix}"
+    final = place(artifact.sha256) / f"{task.source.model.path.stem}.{task.recipe.file_name}{task.format.suffix}"
     if not final.exists() or sha256_tree(final) != artifact.sha256:
         copy(file.path, final)
     delivered = replace(artifact, path=final)

@@ -55,6 +55,8 @@ def open_source(
         InputError: nothing asked for can be tried: each format refuses each recipe, a wish is one that no recipe can use, or the data does not fit.
     """
     refuse_idle(recipes, formats, wishes)
+    tuned, train = any(recipe.tunes for recipe in recipes), wishes.tuning.train
+    data = data or train
     refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
     helped = data is not None and (wishes.keep_float is not None or any(recipe.uses_calibration for recipe in recipes))
     calibrate = helped or any(recipe.needs_calibration for recipe in recipes)
@@ -63,7 +65,7 @@ def open_source(
         model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb, outlives=True))
 
         def prepare_checks() -> tuple[Samples, Reference]:
-            samples = prepare(model, data, calibrate, progress)
+            samples = prepare(model, data, calibrate, progress, training=tuned and data is not None, train=train)
             return samples, reference(model, samples, progress)
 
         with beside(prepare_checks) as checks:
@@ -82,12 +84,20 @@ def routes_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes) -> list[
 
 def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_data: bool) -> str | None:
     """Why a format will not be tried with a recipe and wishes, or None."""
-    if recipe.name in fmt.refusals:
-        return fmt.refusals[recipe.name]
-    if recipe.name not in fmt.recipes:
-        return f"{fmt.title} does not carry {recipe.name}: use one of {', '.join(fmt.recipes)}"
+    if recipe.is_auto:
+        return None  # its steps are found later
+    if recipe.numbers in fmt.refusals:
+        return fmt.refusals[recipe.numbers]
+    if recipe.learned and fmt.store_verb is None:
+        return f"edgekit stores no integers that were learned in {fmt.title} files: write another format, or tune+{recipe.numbers}"
+    if not recipe.learned and recipe.numbers not in fmt.recipes:
+        return f"{fmt.title} does not carry {recipe.numbers}: use one of {', '.join(fmt.recipes)}"
+    if recipe.tunes and not has_data:
+        return f"{recipe.name} is tuned, and a network is tuned on samples: give some with --data, or others with --train; labels are not needed"
     if recipe.needs_calibration and not has_data:
         return f"{recipe.name} is calibrated on samples: give some with --data"
+    if recipe.learned and wishes.io != "float":
+        return f"{recipe.name} has learned integers, and its files take and give float: leave out --io"
     if wishes.layout not in fmt.layouts:
         return f"{fmt.title} files are written in the model's own order of axes: leave out --layout"
     if recipe.needs_calibration and wishes.layout != "model":
@@ -106,11 +116,20 @@ def refuse_idle(recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wi
         InputError: with the wish, and the recipes that it is for.
     """
     asked = ", ".join(recipe.name for recipe in recipes)
+    for option, given, used in (
+        ("--train", wishes.tuning.train, any(recipe.tunes for recipe in recipes)),
+        ("--epochs", wishes.tuning.epochs, any(recipe.tunes for recipe in recipes)),
+        ("--tune-time", wishes.tuning.seconds, any(recipe.tunes for recipe in recipes)),
+        ("--seed", wishes.tuning.seed, any(recipe.changes_hub for recipe in recipes)),
+    ):
+        if given and not used:
+            what = "compress the network" if option == "--seed" else "tune"
+            raise InputError(f"{option} is for recipes that {what}, not for {asked}: add one such as --recipe prune50+tune, or leave out {option}")
     if not any(recipe.needs_calibration for recipe in recipes):
         for option, given in (("--calibration", wishes.calibration != "auto"), ("--io integer", wishes.io != "float")):
             if given:
                 raise InputError(f"{option} is for recipes with calibrated activations, not for {asked}: add --recipe w8a8, or leave out {option}")
-    carried = [fmt.recipes[recipe.name] for fmt in formats for recipe in recipes if recipe.name in fmt.recipes]
+    carried = [fmt.recipes[recipe.numbers] for fmt in formats for recipe in recipes if recipe.numbers in fmt.recipes and not recipe.learned]
     if wishes.keep_float is not None and carried and not any(steps.quantize for steps in carried):
         titles = ", ".join(fmt.title for fmt in formats)
         raise InputError(f"--keep-float is for recipes that quantize, not for {asked} in {titles}: add a recipe such as w8a8, or leave out --keep-float")

@@ -73,8 +73,18 @@ class Format:
     ios: tuple[str, ...] = ("float",)
     """Which `--io` its files with integer activations can have."""
 
+    store_verb: str | Path | None = None
+    """Worker verb: float file of a compressed hub, the hub and what is known of its tensors → the file with those stored small, by the same numbers."""
+    stores: tuple[str, ...] = ()
+    """Recipes that the store worker does too, calibrated ones included; what else follows compression is the quantizer's."""
+    learned: Steps = field(default_factory=Steps)
+    """How recipes whose integers were learned reach the format: options for the writer; the store worker does the rest."""
     most_bytes: int | None = None
     """What its float files can hold; None: anything."""
+
+    def steps_of(self, numbers: str, learned: bool) -> Steps:
+        """How a number format reaches this format."""
+        return self.learned if learned else self.recipes[numbers]
 
     @property
     def runner_inputs(self) -> Mapping[str, Path]:

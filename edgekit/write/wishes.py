@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 Calibration = Literal["auto", "minmax", "percentile", "entropy", "mse"]
@@ -15,6 +16,25 @@ CALIBRATIONS: tuple[str, ...] = get_args(Calibration)
 IOS: tuple[str, ...] = get_args(Io)
 LAYOUTS: tuple[str, ...] = get_args(LayoutWish)
 ROUTES: tuple[str, ...] = get_args(RouteWish)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How networks are tuned, where a recipe says that they are."""
+
+    train: Path | None = None
+    """Samples to train with; None: a part of the data that nothing else uses."""
+    epochs: int | None = None
+    """None leaves it to the tuner, or to the recipe."""
+    seconds: float | None = None
+    """No longer than that for each tuning."""
+    seed: int = 0
+    """Of all that is drawn: starting points, the order of samples."""
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What is not as usual, as JSON."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items() if value != getattr(Tuning(), name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +51,7 @@ class Wishes:
     """The order of the boundary's axes: the model's own, or the format's."""
     route: RouteWish = "any"
     """Which way to the float file; `any`: in their order until one gives a file that is right."""
+    tuning: Tuning = Tuning()
 
     @property
     def for_writers(self) -> Mapping[str, Any]:
@@ -44,5 +65,6 @@ class Wishes:
     @property
     def told(self) -> Mapping[str, Any]:
         """What was wished otherwise than usual, for the lineage."""
-        usual = asdict(Wishes())
-        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+        usual = Wishes()
+        names = (one.name for one in fields(self) if one.name != "tuning")
+        return {**{name: getattr(self, name) for name in names if getattr(self, name) != getattr(usual, name)}, **self.tuning.told}

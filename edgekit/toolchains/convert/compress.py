@@ -16,7 +16,7 @@ from onnx import ModelProto
 from edgekit.compress.distill import student
 from edgekit.compress.layers import layers
 from edgekit.compress.wish import Wish
-from edgekit.hub.compressed import NAME, load_spec
+from edgekit.hub.compressed import NAME, Spec, load_spec
 from edgekit.hub.figures import PARAMETER_TYPES, macs
 from edgekit.hub.graph import Refusal, array, static_shapes
 from edgekit.hub.save import save
@@ -31,8 +31,8 @@ def run(job: Job) -> dict[str, Any]:
     """`hub`, `spec`?, `importance`? (.npz: initializer → importance), `student`? (hub), `technique`? (.py) → `out/hub.onnx`, `out/compress.json`.
 
     Options: `technique` (a file of `edgekit/compress`; None counts alone, `distill` takes `student`'s place), `strength`, and those of a Wish:
-    `per_layer`, `overrides`, `seed`, `skip`; `known`: names of layers that the hub must have. Returns `notes`, and `parameters`, `nonzero` and
-    `macs`, each as [before, after]. Refuses what the technique refuses, in its words.
+    `per_layer`, `overrides`, `seed`, `skip`; `known`: names of layers that the hub must have. Returns `notes`, `held` (what is known of some
+    tensor), and `parameters`, `nonzero` and `macs`, each as [before, after]. Refuses what the technique refuses, in its words.
     """
     options = job.options
     model, spec = onnx.load(job.inputs["hub"]), load_spec(job.inputs.get("spec"))
@@ -53,7 +53,13 @@ def run(job: Job) -> dict[str, Any]:
     spec.notes += notes
     save(model, job.out / "hub.onnx")
     spec.save(job.out / NAME)
-    return {"notes": notes, **{name: [before[name], after[name]] for name in before}}
+    return {"notes": notes, **{name: [before[name], after[name]] for name in before}, "held": held(spec)}
+
+
+def held(spec: Spec) -> list[str]:
+    """What is known of some tensor: `sparse`, `palette`, `grid`."""
+    found = {name for one in spec.tensors.values() for name in ("sparse", "palette", "grid") if getattr(one, name) is not None}
+    return sorted(found | ({"grid"} if spec.activations else set()))
 
 
 def technique(name: str, file: Path | None) -> Callable[..., list[str]]:

@@ -26,10 +26,12 @@ def warm(format_: str) -> None:
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`artifact`, `samples`, `reference`, `hub`, `labels`?, `runner`? with `format`, `recipe`, `inputs`, `outputs`, `bounds`?, `dtypes`? → `out/outputs/*.npy`.
+    """`artifact`, `samples`, `reference`, `hub`, `labels`?, `runner`?, `source`? → `out/outputs/*.npy`.
 
+    Options: `format`, `recipe`, `inputs`, `outputs`, `bounds`?, `dtypes`?, `quantization`?, `layout`?.
     `runner` is a plug-in's file; `dtypes` says which dtypes of the model the format's boundary has others for, `quantization`? what integers at a
-    file's ends stand for, `layout`? in what order of axes they are.
+    file's ends stand for, `layout`? in what order of axes they are. The file has to agree with `reference`; where that is of a compressed hub, `source`
+    has the outputs that the model itself gave: `parity` and `accuracy` are then against those, and `agreement` is against `reference`.
     Refuses a file that its runtime does not load or run, and one whose inputs or outputs cannot hold the samples.
     """
     options, inputs = job.options, job.inputs
@@ -43,6 +45,7 @@ def run(job: Job) -> dict[str, Any]:
             job.refuse(f"{name} cannot be compared with its model: {problem}")
         run_all(job, runner, outputs)
         figures = parity.compare(inputs["reference"], outputs, len(options["outputs"]))
+        told = parity.compare(inputs["source"], outputs, len(options["outputs"])) if "source" in inputs else figures
         bound = bounds.Bound(**options["bounds"]) if options.get("bounds") else bounds.BOUNDS[options["recipe"]]
         wrong = None
         if bounds.judge(figures, options["recipe"], bound):
@@ -53,8 +56,9 @@ def run(job: Job) -> dict[str, Any]:
     except parity.NothingToCompareError as exc:
         job.refuse(f"{name} cannot be compared with its model: {exc}; give other samples with --data")
     return {
-        "parity": figures,
-        "accuracy": accuracy(inputs["reference"], outputs, inputs["labels"]) if "labels" in inputs else None,
+        "parity": told,
+        "agreement": figures if "source" in inputs else None,
+        "accuracy": accuracy(inputs.get("source", inputs["reference"]), outputs, inputs["labels"]) if "labels" in inputs else None,
         "boundary": difference(runner, *(carried(options[kind], options.get("dtypes", {})) for kind in ("inputs", "outputs"))),
         "delegate": runner.delegate,
         "first_wrong": wrong,
