@@ -88,6 +88,8 @@ def compress(source: Source, recipe: Recipe, tuning: Tuning, progress: Progress)
         InputError: the recipe names a layer that there is not, or the student is no model.
         SetupError: a toolchain is missing.
     """
+    if any(axis.asked for axis in source.model.flexible):
+        raise ConvertError(f"{recipe.name} changes the network at one size of its inputs: give fixed sizes with --shape")
     going = Going(source.model.hub)
     for step in recipe.steps:
         if step == TUNE:

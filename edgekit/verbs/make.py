@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from edgekit.toolchains.workers import VERIFY, warm
 from edgekit.verbs.compressed import Network
 from edgekit.verbs.flexible import fixed, keep, verify_sizes
 from edgekit.verbs.lineage import write_lineage
-from edgekit.verbs.numbers import numbers_of, put_in
+from edgekit.verbs.numbers import counted, integer_ends, numbers_of, put_in
 from edgekit.verbs.source import Source
 from edgekit.verify import verify
 from edgekit.write.format import Format, Steps
@@ -222,19 +222,6 @@ def equalised(task: Task, route: Route, floats: Floats, axes: tuple[FlexibleAxis
     return kept.file if kept.axes == axes else None
 
 
-def counted(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a worker tells of its file beside the steps and notes."""
-    return {key: result[key] for key in ("layout", "ops", "transposes", "quantization", "judged") if key in result}
-
-
-def integer_ends(model: Model, quantization: Mapping[str, Any] | None) -> Iterator[str]:
-    """What the integers stand for that a file takes and gives."""
-    for kind, specs in (("inputs", model.inputs), ("outputs", model.outputs)) if quantization else ():
-        for spec, how in zip(specs, (quantization or {})[kind], strict=True):
-            if how is not None:
-                yield f"{kind[:-1]} {spec.name!r} is {how['dtype']}: its values are {how['scale']:.9g} × (q − {how['zero_point']})"
-
-
 def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | None]:
     """The file as an Artifact with its figures, and what is wrong with it."""
     path = file.path
@@ -271,7 +258,10 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
 
 def changed(task: Task) -> list[str]:
     """What the recipe's steps did to the network."""
-    return [] if task.network is None else [note for step in task.network.compression.steps for note in step.notes]
+    if task.network is None:
+        return []
+    fixed_sizes = [f"all sizes are fixed: {task.recipe.name} changes the network at one"] if task.source.model.flexible else []
+    return [*fixed_sizes, *(note for step in task.network.compression.steps for note in step.notes)]
 
 
 def below(task: Task, found_db: float, judged: str | None) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.recipe import Recipe
-from edgekit.records import Samples
+from edgekit.records import Model, Samples
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.toolchains.workers import script_of
 from edgekit.verbs.compressed import Network
@@ -78,10 +78,23 @@ def put_in(
         if (recipe.uses_calibration or wishes.keep_float is not None) and samples.calibration is not None:
             inputs["calibration"] = samples.calibration
         options |= wishes.for_quantizers(calibrated)
-        if calibrated and not numbers.stores and (more := equalised()) is not None:
+        if calibrated and (more := equalised()) is not None:
             inputs["float_equalised"] = more
     if numbers.stores:
         assert network is not None
         inputs |= {"hub": network.model.hub, "spec": network.spec}
     done = run(Job(fmt.toolchain, numbers.verb, inputs, options), progress)
     return Made(done.folder / f"model{fmt.suffix}", tuple(done.result["route"]), tuple(done.result["notes"]), done.result)
+
+
+def counted(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker tells of its file beside the steps and notes."""
+    return {key: result[key] for key in ("layout", "ops", "transposes", "quantization", "judged") if key in result}
+
+
+def integer_ends(model: Model, quantization: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the integers stand for that a file takes and gives."""
+    for kind, specs in (("inputs", model.inputs), ("outputs", model.outputs)) if quantization else ():
+        for spec, how in zip(specs, (quantization or {})[kind], strict=True):
+            if how is not None:
+                yield f"{kind[:-1]} {spec.name!r} is {how['dtype']}: its values are {how['scale']:.9g} × (q − {how['zero_point']})"

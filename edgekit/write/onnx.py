@@ -16,6 +16,8 @@ FORMAT = Format(
     write_tools=("onnx",),
     quantize_tools=("onnxruntime",),
     verify_tools=("onnxruntime",),
+    store_verb="store_onnx",
+    stores=("fp16", "w8", "w4", "w4b32", "w8d", "w8a8"),
     flexible_verb="flex_onnx",
     ios=("float", "integer"),
 )

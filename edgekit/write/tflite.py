@@ -16,6 +16,7 @@ FORMAT = Format(
     write_tools=("onnx2tf", "onnx"),
     quantize_tools=("litert-quantizer",),
     verify_tools=("ai-edge-litert",),
+    store_verb="store_tflite",
     ios=("float", "integer"),
     layouts=("model", "nhwc"),
     most_bytes=2**31 - 1,  # flatbuffers have signed offsets of 32 bits
