@@ -49,13 +49,13 @@ def vector(whole: Array) -> tuple[Any, int]:
     """Integers in the schema's smallest vector of them, and its kind."""
     from ai_edge_litert import schema_py_generated as schema
 
-    name, dtype = next((name, dtype) for name, dtype in VECTORS.items() if whole.max(initial=0) <= np.iinfo(dtype).max)
+    name, dtype = next((name, dtype) for name, (dtype, largest) in VECTORS.items() if whole.max(initial=0) <= largest)
     made = getattr(schema, f"{name}T")()
     made.values = whole.astype(dtype)
     return made, getattr(schema.SparseIndexVector, name)
 
 
-VECTORS = {"Uint8Vector": np.uint8, "Uint16Vector": np.uint16, "Int32Vector": np.int32}
+VECTORS = {"Uint8Vector": ("uint8", 0xFF), "Uint16Vector": ("uint16", 0xFFFF), "Int32Vector": ("int32", 0x7FFFFFFF)}
 
 
 def content(kept: Array, found: Any) -> bytes:
