@@ -11,23 +11,28 @@ from edgekit.compress.groups import Group, Trace
 from edgekit.compress.wish import Array, Wish
 from edgekit.hub.graph import array
 
-STEPS = ((64, 8), (16, 4))
-"""A group of at least 64 channels keeps a multiple of 8 and one of at least 16 a multiple of 4: the tiles in which XNNPACK's, KleidiAI's and Core ML's
-kernels compute channels, so that those up to the next multiple cost no time."""
+STEPS = ((64, 16), (32, 8), (16, 4))
+"""Groups of at least so many channels keep a multiple of so many: kernels compute channels in tiles (of 16 with AVX-512 in ONNX Runtime, of 8 or 16 in
+XNNPACK, of 4 at least with NEON), so that channels up to the next multiple cost no time, and ones that break a tile cost some."""
 
-LEAST = 0.5
-"""Under one ranking for the whole network a group keeps at least so much of what it would keep if all were cut alike."""
+SPREAD = 0.5
+"""Under one ranking for the whole network a group loses at least so much of what it would lose if all were cut alike (else only late layers, which have
+the most channels and the fewest multiply-accumulates, would be cut), and keeps at least `LEAST` of what it would keep."""
+LEAST = 0.75
 
 
-def importance(trace: Trace, label: Array, wish: Wish) -> Array:
-    """float64 [channels of the trace]: the importance of each class, in units of its tensor's own mean; 0 elsewhere.
+def importance(trace: Trace, label: Array, free: Sequence[Group], wish: Wish) -> Array:
+    """float64 [channels of the trace]: the importance of each class, in one unit for the whole network; 0 where none is known.
 
-    Of the weights: the L2 norm of all slices that go with a channel, those that make it and those that read it, each tensor divided by its mean norm so
-    that all have one say (Li et al. 2017, "Pruning Filters for Efficient ConvNets", section 3.1; Fang et al. 2023, "DepGraph", section 3.3). Where the
-    wish brings Taylor scores of the weights that make a channel (Molchanov et al. 2019, section 3.1), these alone.
+    Of the weights: the share of its readers' energy (sum of squares) that a cut takes from them, added up over all tensors that read the channel.
+    The norm of the weights that make it says little once a normalisation is folded into them (He et al. 2014, "Reshaping deep neural network for
+    fast decoding by node-pruning", section 3.2: the output weights' norm; summed over a dependency group as in Fang et al. 2023, "DepGraph",
+    section 3.3). Channels that no weights read (of Q and K) have the share of those that make them.
+
+    Where the wish brings Taylor scores of weights that make the channels of every group, these (Molchanov et al. 2019, section 3.1).
     """
-    norms, scores = np.zeros(trace.count), np.zeros(trace.count)
-    scored = np.zeros(trace.count, bool)
+    energy = {makes: np.zeros(trace.count) for makes in (False, True)}
+    scores, scored, read = np.zeros(trace.count), np.zeros(trace.count, bool), np.zeros(trace.count, bool)
     for (name, axis), slot in trace.slots.items():
         own = label[slot.channels]
         given = (wish.importance or {}).get(name)
@@ -36,12 +41,12 @@ def importance(trace: Trace, label: Array, wish: Wish) -> Array:
             scored[own] = True
         values = array(trace.stored[name])
         if values.dtype.kind == "f" and values.size > values.shape[axis]:
-            found = np.zeros(trace.count)
-            np.add.at(found, own, squares(values, axis))
-            found = np.sqrt(found)
-            present = np.unique(own)
-            norms[present] += found[present] / max(found[present].mean(), np.finfo(np.float64).tiny)
-    return np.where(scored, scores, norms)
+            found = squares(values, axis)
+            np.add.at(energy[slot.makes], own, found / max(float(found.sum()), np.finfo(np.float64).tiny))
+            read[own] |= not slot.makes
+    if all(scored[group.members].all() for group in free):
+        return scores
+    return np.where(read, energy[False], energy[True])
 
 
 def squares(values: Array, axis: int) -> Array:
@@ -55,16 +60,20 @@ def choose(free: Sequence[Group], score: Array, share: float, per_layer: bool, o
 
     Args:
         share: of the channels, 0 to 1.
-        per_layer: from each group that share; else from all together, least important first, each in units of its group's mean.
+        per_layer: from each group that share; else from all together, least important first.
         own: group → a share of its own.
     """
     wanted = {place: own.get(place, share) * len(group.members) for place, group in enumerate(free)}
     pooled = [place for place in range(len(free)) if place not in own]
     if not per_layer and pooled:
-        ranked = sorted((value, place) for place in pooled for value in ranks(free[place], score, share))
+        ranked = []
         for place in pooled:
-            wanted[place] = 0
-        for _, place in ranked[: round(share * sum(len(free[place].members) for place in pooled))]:
+            size = len(free[place].members)
+            wanted[place] = math.floor(SPREAD * share * size)
+            most = size - max(1, math.ceil(LEAST * (1 - share) * size))
+            ranked += [(float(value), place) for value in np.sort(score[free[place].members])[int(wanted[place]) : most]]
+        left = round(share * sum(len(free[place].members) for place in pooled) - sum(wanted[place] for place in pooled))
+        for _, place in sorted(ranked)[:left]:
             wanted[place] += 1
     gone = {}
     for place, group in enumerate(free):
@@ -72,13 +81,6 @@ def choose(free: Sequence[Group], score: Array, share: float, per_layer: bool, o
         order = np.argsort(score[group.members], kind="stable")
         gone[place] = group.members[order[: len(group.members) - kept]]
     return gone
-
-
-def ranks(group: Group, score: Array, share: float) -> list[float]:
-    """The importances of those channels of a group that may go, over the group's mean."""
-    values = np.sort(score[group.members])
-    most = len(values) - max(1, math.ceil(LEAST * (1 - share) * len(values)))
-    return [float(value) for value in values[:most] / max(float(values.mean()), np.finfo(np.float64).tiny)]
 
 
 def keep(size: int, wanted: float) -> int:

@@ -67,6 +67,10 @@ def groups(trace: Trace, label: Array) -> list[Group]:
         own = members[which == number]
         slots = tuple(place for column, place in enumerate(places) if touched[own[0], column])
         makers = tuple(dict.fromkeys(name for name, axis in slots if trace.slots[name, axis].makes))
-        why = trace.frozen[reason[own[0]]][1] if reason[own[0]] >= 0 else None if makers else "no weights make them"
+        why = None
+        if reason[own[0]] >= 0:
+            why = trace.frozen[reason[own[0]]][1]
+        elif len(own) == 1 or not makers:
+            why = "they all hang together" if makers else "no weights make them"
         found.append(Group(own, slots, makers, why))
     return sorted(found, key=lambda group: int(group.members[0]))
