@@ -48,7 +48,7 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
     names = layer_names(model)
     free = [group for group in found if group.frozen is None and wish.strength_of(names_of(group, names), "") is not None]
     if not free:
-        raise Refusal(f"no channel of the model can be removed: {stuck(found, wish)}", kind="convert")
+        raise Refusal(f"no channel of the model can be removed: {stuck(found)}", kind="convert")
     own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(names_of(group, names), ""))}
     gone = choose(free, importance(traced, label, free, wish), part, wish.per_layer, own)
     gone = spare(traced, label, gone)
@@ -124,12 +124,12 @@ def kept_whole(found: Sequence[Group], traced: Trace) -> list[str]:
     return notes
 
 
-def stuck(found: Sequence[Group], wish: Wish) -> str:
+def stuck(found: Sequence[Group]) -> str:
     """Why nothing can go, in words."""
+    if any(group.frozen is None for group in found):
+        return "the layers that could lose some are to be left alone"
     reasons = list(dict.fromkeys(group.frozen for group in found if group.frozen is not None and group.makers))
-    if reasons:
-        return "; ".join(reasons[:3])
-    return "all layers are to be left alone" if found and wish.skip else "it has no layers with weights between its inputs and outputs"
+    return "; ".join(reasons[:3]) or "it has no layers with weights between its inputs and outputs"
 
 
 def sizes(free: Sequence[Group]) -> str:

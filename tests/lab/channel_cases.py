@@ -222,17 +222,24 @@ CASES: dict[str, Callable[[int], onnx.ModelProto]] = {
 }  # fmt: skip
 
 
-def transformer(seed: int = 0, heads: int = 4) -> onnx.ModelProto:
+def classifier(seed: int = 0) -> onnx.ModelProto:
+    """Two convolutions and two matrix products, as wide as those of a small real network."""
+    net = Net(seed)
+    stem = net.add("MaxPool", net.add("Relu", net.conv("x", 3, 32)), kernel_shape=[2, 2], strides=[2, 2])
+    stem = net.add("MaxPool", net.add("Relu", net.conv(stem, 32, 64)), kernel_shape=[2, 2], strides=[2, 2])
+    return net.hub(IMAGE, net.gemm(net.add("Relu", net.gemm(net.add("Flatten", stem), 256, 128)), 128, 5))
+
+
+def transformer(seed: int = 0, heads: int = 4, width: int = 16) -> onnx.ModelProto:
     """An encoder block on tokens [1, 6] → [1, 5]: embedding, positions, attention, LayerNormalization before each part, GELU by Erf, residual sums."""
     net = Net(seed)
-    width = 4 * heads
     x = net.add("Add", net.add("Gather", net.weights(20, width), net.add("Cast", "x", to=TensorProto.INT64)), net.weights(1, 6, width))
     given = net.norm(x, width)
-    q, k, v = (net.add("Reshape", net.linear(given, width, width), net.integers(1, 6, heads, 4)) for _ in range(3))
+    q, k, v = (net.add("Reshape", net.linear(given, width, 4 * heads), net.integers(1, 6, heads, 4)) for _ in range(3))
     scores = net.add("MatMul", net.add("Transpose", q, perm=[0, 2, 1, 3]), net.add("Transpose", k, perm=[0, 2, 3, 1]))
     mixed = net.add("MatMul", net.add("Softmax", scores, axis=-1), net.add("Transpose", v, perm=[0, 2, 1, 3]))
-    flat = net.add("Reshape", net.add("Transpose", mixed, perm=[0, 2, 1, 3]), net.integers(1, 6, width))
-    x = net.add("Add", x, net.linear(flat, width, width))
+    flat = net.add("Reshape", net.add("Transpose", mixed, perm=[0, 2, 1, 3]), net.integers(1, 6, 4 * heads))
+    x = net.add("Add", x, net.linear(flat, 4 * heads, width))
     inner = net.linear(net.norm(x, width), width, 4 * width)
     erf = net.add("Add", net.add("Erf", net.add("Mul", inner, net.constant(np.float32(0.7071)))), net.constant(np.float32(1)))
     x = net.add("Add", x, net.linear(net.add("Mul", inner, erf), 4 * width, width))
