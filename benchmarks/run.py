@@ -29,6 +29,7 @@ def main() -> None:
             ["native_route.py"],
             ["push.py"],
             ["deploy_again.py", network, data],
+            ["twin_forward.py"],
             ["quantize.py", mobilenet_keras(), "20"],
         ):
             subprocess.run([sys.executable, HERE / argv[0], *argv[1:]], check=True)

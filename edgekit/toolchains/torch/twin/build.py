@@ -7,7 +7,6 @@ exactly where that axis is the samples'.
 from __future__ import annotations
 
 import keyword
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,18 +179,22 @@ class Build:
         self.reason = self.reason or reason
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        """`x` in another shape, which is the one at one sample; the axis that counts samples stays open."""
-        wanted = list(shape)
-        if x.batch is not None:
-            # Row by row both are one sequence: an axis of the result with as many elements before it is the same axis.
-            before = math.prod(x.shape[: x.batch])
-            places = [axis for axis in range(len(wanted)) if math.prod(wanted[:axis]) == before]
-            same = [axis for axis in places if wanted[axis] == x.shape[x.batch]]
-            if places:
-                wanted[(same or places)[0]] = -1
-            else:
-                self.apart(f"a reshape from {x.shape} to {list(shape)} takes the axis of samples apart")
-        return self.call(torch.reshape, x, wanted)
+        """`x` in another shape, which is the one at one sample; each sample is reshaped by itself.
+
+        The axis of samples comes to the front, and goes where the result has an axis of 1, or else into its first axis: [n·12, 16] of [n, 12, 16].
+        """
+        wanted, axis = list(shape), x.batch
+        if axis is None or not wanted:
+            return self.call(torch.reshape, x, wanted)
+        if x.shape[: axis + 1] == [*wanted[:axis], 1] == wanted[: axis + 1]:
+            return self.call(torch.reshape, x, [*wanted[:axis], -1, *wanted[axis + 1 :]])
+        if axis > 0:
+            x = x if x.shape[axis] == 1 else self.call(torch.unflatten, x, axis, [-1, x.shape[axis]])
+            x = self.call(torch.movedim, x, axis, 0)
+        to = wanted.index(1) if 1 in wanted else 0
+        if to == 0:
+            return self.call(torch.reshape, x, [-1, *wanted[1:]])
+        return self.call(torch.movedim, self.call(torch.reshape, x, [-1, *wanted[:to], *wanted[to + 1 :]]), 0, to)
 
 
 def plain(what: str) -> Callable[[Any], Any]:

@@ -12,14 +12,13 @@ from torch import fx
 
 from edgekit.hub.graph import Refusal, constants
 from edgekit.hub.lower import expand, lower
-from edgekit.toolchains.torch.twin.build import Build
+from edgekit.toolchains.torch.twin.build import FAULTS, Build
 from edgekit.toolchains.torch.twin.operators import OPERATORS
+from edgekit.toolchains.torch.twin.samples import differs, mapped, one_by_one, random, together
 from edgekit.toolchains.torch.twin.weights import trainable
 
 PROGRAMS = 8
 """Compiled variants that are kept: training and evaluation, with and without captured tensors."""
-TOLERANCE = 1e-4
-"""Of the largest output: two samples together against the same two alone; the order of additions is the whole difference."""
 
 
 class Twin(torch.nn.Module):  # type: ignore[misc]
@@ -35,7 +34,7 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
         tensor_names: inputs and computed tensors by their ONNX names, in the graph's order.
         weight_through: initializer's name → function, applied to a weight in each forward (fake quantization, masks).
         tensor_through: name of an input or computed tensor → function, applied to it before anything reads it.
-        apart: why samples run one by one, in words; None where they run together.
+        apart: why the graph does not run several samples at once, and what is done instead, in words; None where it does.
 
     Raises:
         Refusal: the hub has an operator, or a form of one, that the twin cannot compute; named.
@@ -61,15 +60,13 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
         self._graph = built.graph
         self._nodes = {**computed, **{name: built.tensors[name].node for name in self.weights}}
         self._shapes = [built.tensors[name].shape for name in built.inputs]
-        self._ranks = [len(built.of(name).shape) for name in built.outputs]
+        self._outputs = len(built.outputs)
         self._programs: dict[Any, Any] = {}
-        self.apart = built.reason
-        if self.apart is None:
-            self.apart = self._differs([value.one for value in (built.tensors[name] for name in built.inputs)])
+        self.apart, self._way = self._try(built.reason, [built.tensors[name].one for name in built.inputs])
 
     def forward(self, *inputs: Any) -> tuple[Any, ...]:
         """The hub's outputs, of n samples along axis 0 of each input."""
-        return self._run(self._program(()), inputs, self._ranks)[: len(self._ranks)]
+        return self._run(self._program(()), inputs)
 
     def forward_with(self, names: Iterable[str], *inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The hub's outputs, and the tensors of these ONNX names as their readers see them (after `tensor_through`)."""
@@ -77,8 +74,8 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
         unknown = next((name for name in wanted if name not in self._nodes), None)
         if unknown is not None:
             raise KeyError(f"the hub computes no tensor {unknown!r}")
-        found = self._run(self._program(wanted), inputs, [*self._ranks, *(1 for _ in wanted)])
-        return found[: len(self._ranks)], dict(zip(wanted, found[len(self._ranks) :], strict=True))
+        found = self._run(self._program(wanted), inputs)
+        return found[: self._outputs], dict(zip(wanted, found[self._outputs :], strict=True))
 
     def write_back(self, model: ModelProto, *, through: bool = False) -> ModelProto:
         """Put the weights, and the statistics of BatchNormalization, into a hub (in place; each keeps its dtype), and give it back.
@@ -96,15 +93,17 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
             stored[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
         return model
 
-    def _run(self, program: Any, inputs: tuple[Any, ...], ranks: list[int]) -> tuple[Any, ...]:
-        if self.apart is None or not self._shapes:
-            return tuple(program(*inputs))
-        parts = [value.split(shape[0]) if shape else None for value, shape in zip(inputs, self._shapes, strict=True)]
-        n = max([len(part) for part in parts if part is not None], default=1)
+    def _run(self, program: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        n = next((len(value) // shape[0] for value, shape in zip(inputs, self._shapes, strict=True) if shape), 1)
         if n == 1:
             return tuple(program(*inputs))
-        rows = [program(*(value if part is None else part[index] for value, part in zip(inputs, parts, strict=True))) for index in range(n)]
-        return tuple(torch.cat(column) if column[0].dim() else torch.stack(column) for column in zip(*rows, strict=True))
+        try:
+            return tuple(self._way(program, inputs, self._shapes))
+        except RuntimeError:
+            if self._way is not mapped:
+                raise
+            self._way = one_by_one  # a hook, or statistics of batches, that vmap does not take
+            return one_by_one(program, inputs, self._shapes)
 
     def _program(self, wanted: tuple[str, ...]) -> Any:
         key = (bool(self.training), wanted, tuple(self.weight_through.items()), tuple(self.tensor_through.items()))
@@ -137,25 +136,35 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
         self._programs.clear()  # they hold the buffers as they were
         return found
 
-    def _differs(self, inputs: list[Any]) -> str | None:
-        """Whether two samples together give something else than each alone: the words for it, or None. Random inputs, a fixed seed."""
+    def _try(self, reason: str | None, inputs: list[Any]) -> tuple[str | None, Any]:
+        """The first way to run several samples that gives on two what each gives alone (random inputs, a fixed seed); and why the first is not it.
+
+        Raises:
+            Refusal: PyTorch lacks the operators for the graph's dtypes.
+        """
         drawn = torch.Generator().manual_seed(0)
-        pairs = [random(value, drawn) for value in inputs]
+        given = tuple(torch.cat(pair) if pair[0].dim() else pair[0] for pair in (random(value, drawn) for value in inputs))
+        program = self._compiled((), training=False)
         with torch.no_grad():
-            program = self._compiled((), training=False)
-            together = program(*(torch.cat(pair) for pair in pairs))
-            each = [program(*(pair[index] for pair in pairs)) for index in range(2)]
-        for index, (both, first, second) in enumerate(zip(together, *each, strict=True)):
-            alone = torch.cat([first, second]) if first.dim() else torch.stack([first, second])
-            if both.shape != alone.shape:
-                return f"output {index} does not grow with the number of samples"
-            if both.is_floating_point() and both.numel():
-                scale = torch.nan_to_num(alone).abs().max()
-                if not torch.allclose(both, alone, rtol=0, atol=float(TOLERANCE * scale + 1e-6), equal_nan=True):
-                    return f"output {index} of a sample depends on the other samples"
-            elif not torch.equal(both, alone):
-                return f"output {index} of a sample depends on the other samples"
-        return None
+            try:
+                expected = one_by_one(program, given, self._shapes)
+            except NotImplementedError as exc:
+                raise Refusal(f"the twin cannot train this model, because PyTorch lacks a part of it ({exc}): use steps without tune", kind="convert") from exc
+            except FAULTS as exc:  # 0 and 1 are no indices here, say
+                return f"random inputs do not run ({' '.join(str(exc).split())[:160]}), so samples run one by one", one_by_one
+            if not self._shapes or not all(self._shapes):
+                return (reason or "it has no inputs") + ": samples run one by one", one_by_one
+            for way, words in ((together, None), (mapped, "vmap runs it over samples"), (one_by_one, "samples run one by one")):
+                if way is together and reason is not None:
+                    continue
+                try:
+                    problem = differs(way(program, given, self._shapes), expected)
+                except FAULTS as exc:
+                    problem = " ".join(str(exc).split())[:160]
+                if problem is None:
+                    return f"{reason}: {words}" if words else None, way
+                reason = reason or problem
+        raise Refusal("samples run one by one give another result each time: the model draws random numbers, so use steps without tune", kind="convert")
 
 
 def written_out(hub: ModelProto) -> ModelProto:
@@ -170,13 +179,6 @@ def written_out(hub: ModelProto) -> ModelProto:
     if lost:
         raise Refusal(f"the twin cannot train {lost[0]!r}, which {' and '.join(sorted(missing))} use in another form: use steps without tune", kind="convert")
     return plain
-
-
-def random(value: Any, drawn: Any) -> tuple[Any, Any]:
-    """Two samples of an input: normal values; integers 0 and 1, which any table has."""
-    if value.dtype.is_floating_point:
-        return tuple(torch.randn(value.shape, generator=drawn, dtype=value.dtype) for _ in range(2))
-    return tuple(torch.randint(0, 2, value.shape, generator=drawn).to(value.dtype) for _ in range(2))
 
 
 def through(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:

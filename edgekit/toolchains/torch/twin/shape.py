@@ -33,9 +33,8 @@ def flatten(build: Build, node: NodeProto) -> Value:
 def squeeze(build: Build, node: NodeProto) -> Value:
     x, given = build.of(node.input[0]), build.fixed(node, 1)
     axes = [axis for axis, size in enumerate(x.shape) if size == 1] if given is None else [int(a) % max(len(x.shape), 1) for a in given.ravel()]
-    if x.batch in axes and len(axes) < len(x.shape):
-        # The axis of samples goes, as it is 1: it is the one that the next stays at.
-        build.apart(f"Squeeze (node {node.name!r}) takes away the axis that counts samples")
+    if x.batch in axes:
+        return build.reshape(x, [size for axis, size in enumerate(x.shape) if axis not in axes])
     return build.call(torch.squeeze, x, tuple(axes)) if axes else x
 
 
