@@ -314,6 +314,16 @@ def test_w8a8_calibrates_activations_and_keeps_what_is_small_already(make: Make,
     assert found["parity"]["sqnr_db"] > 30
 
 
+def test_weights_keep_a_higher_precision_until_the_floor_is_kept(make: Make, tmp_path: Path) -> None:
+    drawn = {"conv.half": pruned(0.5, CONV), "conv.four": on_grid(4, CONV), "conv.full": pruned(0.0, CONV)}
+    floor = make(chain(drawn), Spec({name: tensor for name, (_, tensor) in drawn.items()}), "fp32", "w4", keep_float=20.0)
+
+    assert "1 of 2 weights are int8 for" in floor.notes
+    assert floor.found["conv_four_integers.data.0"].max() == 7
+    found = verified(tmp_path, floor.made, floor.package, "coreml", "w4")
+    assert found["parity"]["sqnr_db"] > 19
+
+
 def test_what_a_package_cannot_carry_is_refused(tmp_path: Path) -> None:
     Spec().save(tmp_path / NAME)
     hub = save(chain({"conv": pruned(0.5, CONV)}), tmp_path / "hub.onnx")

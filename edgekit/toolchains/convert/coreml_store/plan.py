@@ -33,6 +33,8 @@ class Plan:
     new: bool
     """Whether it needs iOS 18."""
     chosen: dict[str, Form]
+    rough: list[str]
+    """Names of weights that the recipe could round, whatever it did with them, in order of computation."""
     plain: list[str] = field(default_factory=list)
     """Initializers with a Spec that are stored as they are, or by their values and not their grid."""
     rounded: int = 0
@@ -60,17 +62,31 @@ def described(form: Form) -> str:
     return f"a mask and, of what is not zero, {words[form.kind.removeprefix('sparse ')]}"
 
 
-def planned(weights: Mapping[str, Any], initializers: Initializers, recipe: str | None, spared: Collection[str] = (), whole: bool = False) -> Plan:
-    """
-    Args:
-        weights: operations of constants, by name.
-        recipe: `w8`, `w4` or `w4b32` for weights without a grid of their own; None: these stay float.
-        spared: names of weights that the recipe leaves float.
-        whole: whether activations are integers, and so palettes have integer entries: a layer with float ones is computed in float.
-    """
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What becomes of weights without a grid of their own."""
+
+    recipe: str | None = None
+    """`w8`, `w4` or `w4b32`; None: they stay float."""
+    spared: Collection[str] = ()
+    """Names of those that stay float all the same."""
+    eight: Collection[str] = ()
+    """Names of those that have 8 bits where the others have 4."""
+    whole: bool = False
+    """Whether activations are integers, and so palettes have integer entries: a layer with float ones is computed in float."""
+
+    def of(self, name: str, operation: Any) -> str | None:
+        """The recipe of one weight."""
+        if self.recipe is None or name in self.spared or not is_matrix(operation):
+            return None
+        return "w8" if name in self.eight else self.recipe
+
+
+def planned(weights: Mapping[str, Any], initializers: Initializers, rounding: Rounding) -> Plan:
+    """The smallest form of each weight; `weights`: operations of constants, by name."""
     best: dict[bool, dict[str, Form | None]] = {False: {}, True: {}}
     bytes_of = {False: 0, True: 0}
-    lost, rounded, met = [], set(), set()
+    lost, rounded, met, rough = [], set(), set(), []
     for name, operation in weights.items():
         values = np.asarray(operation.outputs[0].val)
         origin = initializers.origin(name, values)
@@ -81,9 +97,11 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, recipe: str 
         if integers is None and origin is not None and origin.spec.grid is not None:
             lost.append(origin.name)
         slices = None if origin is None else origin.slices or sliced(integers)
-        found = list(forms(values, integers, slices, whole))
-        if integers is None and recipe is not None and name not in spared and is_matrix(operation):
-            if whole:
+        found = list(forms(values, integers, slices, rounding.whole))
+        recipe = rounding.of(name, operation)
+        if integers is None and recipe is not None:
+            rough.append(name)
+            if rounding.whole:
                 found = [with_integer_entries(one) if one.kind == "palette" else one for one in found]
             found += rougher(operation, values, recipe, smallest(values, found, True))
         for new in (False, True):
@@ -95,7 +113,7 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, recipe: str 
     large = [name for name, array in initializers.values.items() if array.size >= LEAST and array.ndim > 1]
     lost += [name for name in large if name not in met]
     chosen = {name: form for name, form in best[new].items() if form is not None}
-    return Plan(new, chosen, lost, len(rounded & chosen.keys()), whole)
+    return Plan(new, chosen, rough, lost, len(rounded & chosen.keys()), rounding.whole)
 
 
 def on_grid(values: Array, origin: Origin | None) -> Integers | None:
