@@ -10,7 +10,7 @@ from edgekit.compress.steps import read_step
 from edgekit.compress.wish import Wish
 from edgekit.hub.graph import Refusal
 
-FACTORS = (".u", ".v")
+FACTORS = (".u", ".core", ".v")
 """What `lowrank` puts behind the name of a layer and of its weights: a wish for the one is a wish for both."""
 
 

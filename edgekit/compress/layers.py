@@ -124,9 +124,11 @@ class Weights(MutableMapping[str, Array]):
 
     def __setitem__(self, name: str, values: Array) -> None:
         """The initializer keeps its name and its type."""
-        tensor = self.tensors[name]
-        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, kind), name))
+        self.tensors[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, self.kind(name)), name))
+
+    def kind(self, name: str) -> np.dtype[Any]:
+        """The type in which the hub holds it."""
+        return np.dtype(helper.tensor_dtype_to_np_dtype(self.tensors[name].data_type))
 
     def __delitem__(self, name: str) -> None:
         raise TypeError(f"{name} stays in the hub")
