@@ -20,6 +20,7 @@ COMMANDS = {
     "sensitivity": "Compress each layer alone, and tell how far the outputs go.",
     "bench": "Measure one file on a device.",
     "deploy": "Convert, verify, measure on a device, and choose what to ship.",
+    "search": "Try recipes on a device, and show which are worth having.",
     "package": "Package a run's choice for an app release; verify a package.",
     "targets": "List the devices and profiles that --target takes.",
     "lab": "Your devices: add one, or bring up virtual ones.",

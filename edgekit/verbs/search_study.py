@@ -1,0 +1,65 @@
+"""A search's name in, its Optuna study out: one SQLite file in the data folder holds all searches, each trial as soon as it is over."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from edgekit.errors import SetupError
+from edgekit.files import disk_errors
+from edgekit.places import data_dir
+from edgekit.verbs.search_front import Tried, Values
+
+FILE = "search.sqlite"
+DIRECTIONS = ("maximize", "minimize", "minimize", "minimize")
+STARTUP_TRIALS = 12
+"""Taken at random before the sampler has something to go by; Optuna's default is 10, and the plain files come first here."""
+
+
+class Study:
+    """The trials of one search."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        """
+        Raises:
+            SetupError: the file cannot be used.
+        """
+        import optuna
+        import sqlalchemy as sa
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        path = data_dir() / FILE
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"poolclass": sa.NullPool})
+            self.study = optuna.create_study(storage=self.storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
+        except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as exc:
+            raise SetupError(f"the searches in {path} cannot be used ({exc}): move the file away, or set EDGEKIT_DATA_DIR to another folder") from exc
+        seen = len(self.study.get_trials(deepcopy=False))  # a search that goes on does not suggest what it began with
+        self.study.sampler = optuna.samplers.TPESampler(seed=seed + seen, n_startup_trials=STARTUP_TRIALS)
+        self.states = optuna.trial.TrialState
+        for trial in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
+            self.study.tell(trial.number, state=self.states.FAIL)  # it was cut off
+
+    def ask(self) -> Any:
+        """A new `optuna.Trial`."""
+        return self.study.ask()
+
+    def enqueue(self, parameters: dict[str, Any]) -> None:
+        """Have these parameters come before others, unless they did."""
+        self.study.enqueue_trial(parameters, skip_if_exists=True)
+
+    def tell(self, trial: Any, one: Tried, *, again: bool = False) -> None:
+        """Keep what became of a trial; one that was tried before teaches the sampler once more, and is no trial of its own."""
+        if not again:
+            trial.set_user_attr("tried", asdict(one))
+        if one.values is None:
+            self.study.tell(trial, state=self.states.FAIL)
+        else:
+            self.study.tell(trial, (one.values.quality, one.values.p50_ns, one.values.download_bytes, one.values.peak_rss_bytes))
+
+    def tried(self) -> tuple[Tried, ...]:
+        """All trials that are over, in their order."""
+        kept = (trial.user_attrs.get("tried") for trial in self.study.get_trials(deepcopy=False))
+        return tuple(Tried(**{**one, "values": None if one["values"] is None else Values(**one["values"])}) for one in kept if one is not None)
