@@ -37,8 +37,8 @@ DISTILL = "distill:"
 AUTO = "auto:"
 """Steps that are found for a budget, by what each layer bears: `auto:size=0.25`."""
 
-LEFT_ALONE = "none"
-"""Of a layer: no technique touches it."""
+LEFT_ALONE, WITHOUT = "none", "no-"
+"""Of a layer: no technique touches it; one does not: `no-prune`."""
 
 
 @cache
@@ -60,7 +60,7 @@ class Recipe:
     """As it was written; of a file, the file's name without `.toml`."""
     steps: tuple[str, ...]
     layers: tuple[tuple[str, str], ...] = ()
-    """(layer, step): `("fc", "prune50")`, or `none`; layers go by their node's or their weight's name."""
+    """(layer, step): `("fc", "prune50")`, `no-prune` or `none`; layers go by their node's or their weight's name, one step of a layer an entry."""
     per_layer: bool = False
     """Each layer is cut alike, instead of the whole network by one threshold."""
     epochs: int | None = None
@@ -185,19 +185,20 @@ def read_file(path: Path) -> Recipe:
     if found.epochs is not None and found.epochs < 1:
         raise InputError(f"the recipe {path}: epochs = {found.epochs}: give at least 1")
     read = recipe(path.stem, tuple(found.steps.split("+")), found.steps)
-    layers = tuple((layer, own_step(path, layer, text, read.steps)) for layer, text in found.layers.items())
+    layers = tuple((layer, own_step(path, layer, text, read.steps)) for layer, texts in found.layers.items() for text in texts.split("+"))
     return Recipe(path.stem, read.steps, layers, found.per_layer, found.epochs)
 
 
 def own_step(path: Path, layer: str, text: str, steps: tuple[str, ...]) -> str:
-    """What a layer is given instead, as a whole step: `50` where one technique is meant, `prune50`, or `none`.
+    """What a layer is given instead, as a whole step: `50` where one technique is meant, `prune50`, `no-prune`, or `none`.
 
     Raises:
         InputError: not a strength of a technique that is among the steps.
     """
-    meant = [step.technique for step in map(hub_step, steps) if step is not None and step.technique.strength]
+    among = [step.technique for step in map(hub_step, steps) if step is not None]
+    meant = [technique for technique in among if technique.strength]
     names = ", ".join(technique.name for technique in meant)
-    if text == LEFT_ALONE:
+    if text == LEFT_ALONE or text in [WITHOUT + technique.name for technique in among]:
         return text
     for spelled in (text, *(technique.name + technique.separator + text for technique in meant[:1] if len(meant) == 1)):
         step = hub_step(spelled)

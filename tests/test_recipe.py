@@ -123,6 +123,16 @@ def test_a_file_gives_layers_their_own_strength(tmp_path: Path) -> None:
     assert parse(str(path)) == Recipe("mine", ("prune80", "cluster16", "w8"), (("fc", "prune50"), ("last", "none")), per_layer=True, epochs=3)
 
 
+def test_a_layer_may_have_several_steps_of_its_own_or_be_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('steps = "prune80+bits8"\n[layers]\nfc = "prune50+bits4"\nlast = "no-prune"\n')
+
+    assert parse(str(path)).layers == (("fc", "prune50"), ("fc", "bits4"), ("last", "no-prune"))
+    path.write_text('steps = "prune80"\n[layers]\nfc = "no-cluster"\n')
+    with pytest.raises(InputError, match="layer 'fc' = 'no-cluster': give a strength of prune"):
+        parse(str(path))
+
+
 def test_a_bare_strength_is_that_of_the_one_technique(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('steps = "prune80"\n[layers]\nfc = "2:4"\n')

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from edgekit.errors import ConvertError, InputError
 from edgekit.model import open_model, spec_json
-from edgekit.recipe import DISTILL, LEFT_ALONE, NUMBERS, Recipe, hub_step
+from edgekit.recipe import DISTILL, LEFT_ALONE, NUMBERS, WITHOUT, Recipe, hub_step
 from edgekit.recipe_rules import TUNE
 from edgekit.records import Compression, Model
 from edgekit.records_compression import Counts, Shrunk
@@ -123,15 +123,15 @@ def one_step(source: Source, recipe: Recipe, step: str, tuning: Tuning, going: G
     else:
         read = hub_step(step)
         assert read is not None
-        own = {layer: hub_step(text) for layer, text in recipe.layers}
+        own = [(layer, hub_step(text)) for layer, text in recipe.layers]
         options = {
             "technique": read.technique.name,
             "strength": read.strength,
             "per_layer": recipe.per_layer,
-            "overrides": {layer: mine.strength for layer, mine in own.items() if mine is not None and mine.technique == read.technique},
-            "skip": [layer for layer, text in recipe.layers if text == LEFT_ALONE],
+            "overrides": {layer: mine.strength for layer, mine in own if mine is not None and mine.technique == read.technique},
+            "skip": [layer for layer, text in recipe.layers if text in (LEFT_ALONE, WITHOUT + read.technique.name)],
             "seed": tuning.seed,
-            "known": [] if going.done else list(own),
+            "known": [] if going.done else list(dict(own)),
         }
         inputs |= {} if read.technique.file is None else {"technique": read.technique.file}
         inputs |= importance(source, read.technique.name, going, progress)

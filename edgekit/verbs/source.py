@@ -56,6 +56,7 @@ def open_source(
     """
     refuse_idle(recipes, formats, wishes)
     tuned, train = any(recipe.tunes for recipe in recipes), wishes.tuning.train
+    spread = any(recipe.is_auto for recipe in recipes)
     data = data or train
     refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
     helped = data is not None and (wishes.keep_float is not None or any(recipe.uses_calibration for recipe in recipes))
@@ -65,7 +66,7 @@ def open_source(
         model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb, outlives=True))
 
         def prepare_checks() -> tuple[Samples, Reference]:
-            samples = prepare(model, data, calibrate, progress, training=tuned and data is not None, train=train)
+            samples = prepare(model, data, calibrate, progress, training=(tuned or spread) and data is not None, train=train)
             return samples, reference(model, samples, progress)
 
         with beside(prepare_checks) as checks:
@@ -84,8 +85,8 @@ def routes_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes) -> list[
 
 def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_data: bool) -> str | None:
     """Why a format will not be tried with a recipe and wishes, or None."""
-    if recipe.is_auto:
-        return None  # its steps are found later
+    if recipe.is_auto:  # its steps are found later
+        return None if has_data else f"{recipe.name} is spread over the layers by what each bears on samples: give some with --data"
     if recipe.numbers in fmt.refusals:
         return fmt.refusals[recipe.numbers]
     if recipe.learned and fmt.store_verb is None:

@@ -107,10 +107,9 @@ class Trial:
             outputs = self.outputs(changed)
         except (Refusal, CannotRunError) as exc:
             return Found(place, steps, None, None, None, 0, 0, str(exc))
-        agreement = float(np.mean(places(self.expected[0]) == places(outputs[0]))) if self.scores else None
         saved = sum(self.bytes.values()) - sum(self.coded(changed, spec))
         macs = sum(one.macs for one in layers(changed))
-        return Found(place, steps, worst_db(self.expected, outputs), agreement, self.hits(outputs), saved, macs)
+        return Found(place, steps, worst_db(self.expected, outputs), self.agreement(outputs), self.hits(outputs), saved, macs)
 
     def coded(self, changed: ModelProto, spec: Spec) -> Iterator[int]:
         """Bytes of each tensor; those that did not change are known."""
@@ -127,6 +126,10 @@ class Trial:
         except ERRORS as exc:
             raise CannotRunError(" ".join(str(exc).split())[:300]) from exc
         return [np.stack([np.asarray(row[index]) for row in rows]) for index in range(len(rows[0]))]
+
+    def agreement(self, outputs: list[Array]) -> float | None:
+        """Share of samples with the same top-1 as before."""
+        return float(np.mean(places(self.expected[0]) == places(outputs[0]))) if self.scores else None
 
     def hits(self, outputs: list[Array]) -> float | None:
         """Share of samples with the label on top."""
