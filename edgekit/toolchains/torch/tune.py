@@ -12,6 +12,7 @@ import torch
 from onnx import ModelProto
 
 from edgekit.hub.compressed import NAME, Spec, Tensor, load_spec
+from edgekit.hub.figures import figures
 from edgekit.hub.graph import Refusal, output_names
 from edgekit.hub.save import save
 from edgekit.toolchains.torch.tuning import defaults
@@ -62,8 +63,8 @@ def tuned(job: Job) -> dict[str, Any]:
         student.put_on_grids(sites(hub, twin.tensor_names), training, bits.activations)
     teacher = Teacher(original, output_names(teacher_hub.graph))
     loss = loss_of(hub, teacher_hub, teacher, training, options)
-    settings = defaults.settings(options, student, len(training), bits)
-    loop = Loop(student, teacher, loss, training, validation, settings, key(job), getattr(job, "kept", None), job.progress)
+    settings = defaults.settings(options, figures(hub)["macs"], len(training))
+    loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress)
     done = loop.run()
     student.write_back(hub, spec)
     notes = [*done.notes, told(done.history, done.best_epoch, len(training), len(validation), training.labels is not None, done.stopped)]
@@ -122,7 +123,7 @@ def loss_of(hub: ModelProto, teacher_hub: ModelProto, teacher: Teacher, training
     said = {**defaults.LOSS, **(options.get("loss") or {})}
     found = heads(hub, teacher_hub, training.labels)
     between = features(hub, teacher_hub) if said["feature"] else ()
-    names = tuple(dict.fromkeys([*(head.matched for head in found), *between]))
+    names = tuple(dict.fromkeys([*(head.theirs for head in found), *between]))
     some = teacher(training.rows(torch.arange(min(SPREAD_SAMPLES, len(training)))), names)
     spread = {name: variance(values) for name, values in some.items()}
     return Loss(tuple(found), between, spread, said["temperature"], said["task"], said["feature"])

@@ -50,7 +50,8 @@ class Constrained:
     def __init__(self, values: Tensor, held: Held, bits: Bits | None, layer: Layer | None, dense: Tensor | None) -> None:
         self.held = held
         few = held.palette is not None
-        self.mask = Mask(values, dense if not few else None) if held.sparse else None
+        free = held.sparse is not None and held.sparse.pattern == "any" and not few  # which weights are zero is open yet
+        self.mask = Mask(values, dense if free else None) if held.sparse else None
         self.start = values if dense is None else dense
         self.palette = self.palette_of(values, held) if few else None
         self.grid = self.grid_of(self.through_palette(self.start), held, bits, layer)

@@ -92,8 +92,8 @@ class Loop:
     ) -> None:  # fmt: skip
         self.student, self.teacher, self.loss, self.settings, self.kept, self.say = student, teacher, loss, settings, kept, say
         self.training, self.validation = training, validation
-        self.targets = [teacher(batch, loss.names) for batch in validation.batches(EVALUATION_BATCH)]
-        self.known = None if settings.mixed else teacher.all(training, loss.names)
+        self.targets = [teacher(batch, loss.theirs) for batch in validation.batches(EVALUATION_BATCH)]
+        self.known = None if settings.mixed else teacher.all(training, loss.theirs)
         steps = student.steps()
         weights = [value for name, value in student.parameters().items() if name not in steps]
         self.optimizer = torch.optim.AdamW(
@@ -120,7 +120,7 @@ class Loop:
             if self.settings.seconds:
                 run.epochs = self.epochs_within(self.settings.seconds)
             run.best, _ = self.validated()
-            if not math.isfinite(run.best) or self.student.unready():
+            if not math.isfinite(run.best):
                 run.best = math.inf
         run = self.run_
         while run.epoch < self.run_.epochs and not run.stopped:
@@ -201,8 +201,8 @@ class Loop:
         batch = self.training.rows(rows)
         if self.settings.mixed:
             batch = self.mixed(batch, int(rows[0]))
-        wanted = self.teacher(batch, self.loss.names) if self.known is None else {name: one[rows] for name, one in self.known.items()}
-        loss = self.loss(self.student(batch.inputs, self.loss.names), wanted, batch.labels) * share
+        wanted = self.teacher(batch, self.loss.theirs) if self.known is None else {name: one[rows] for name, one in self.known.items()}
+        loss = self.loss(self.student(batch.inputs, self.loss.mine), wanted, batch.labels) * share
         loss.backward()
         return float(loss.detach())
 
@@ -217,16 +217,14 @@ class Loop:
 
     def validated(self) -> tuple[float, float | None]:
         """Mean loss over the validation samples, and the share of them that is classified right (without labels: as the teacher does)."""
-        total, right, classed = 0.0, 0, self.loss.classed
+        total, right = 0.0, 0
         self.student.twin.eval()
         with torch.no_grad():
             for batch, wanted in zip(self.validation.batches(EVALUATION_BATCH), self.targets, strict=True):
-                found = self.student(batch.inputs, self.loss.names)
+                found = self.student(batch.inputs, self.loss.mine)
                 total += float(self.loss(found, wanted, batch.labels)) * len(batch)
-                if classed is not None:
-                    meant = wanted[classed.matched].argmax(1) if batch.labels is None else batch.labels
-                    right += int((found[classed.matched].argmax(1) == meant).sum())
-        return total / len(self.validation), None if classed is None else right / len(self.validation)
+                right += self.loss.right(found, wanted, batch.labels) or 0
+        return total / len(self.validation), None if self.loss.classed is None else right / len(self.validation)
 
     def keep(self) -> None:
         self.saved_at = time.monotonic()

@@ -21,48 +21,55 @@ Tensors = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """One output: the tensor that is matched, and how."""
+    """One output: what is matched of it, and how."""
 
-    output: str
-    matched: str
-    """The output itself, or the logits before its softmax."""
+    mine: str
+    """The student's tensor: the output itself, or the logits before its softmax."""
+    theirs: str
+    """The teacher's."""
     classes: int | None
     """How many, where it scores classes; None: numbers."""
     labelled: bool = False
 
 
 def heads(model: ModelProto, teacher: ModelProto, labels: Tensor | None) -> list[Head]:
-    """The float outputs; the first that class indices fit is the labelled one.
+    """The float outputs; the first that the labels fit is the labelled one.
+
+    An output [1, n] scores classes if it is a softmax, or if class indices fit it.
 
     Raises:
-        Refusal: labels that fit no output.
+        Refusal: labels that fit no output; no float output.
     """
-    made, before = makers(model.graph), makers(teacher.graph)
+    integer = labels is not None and not labels.dtype.is_floating_point
     found: list[Head] = []
     shapes = []
-    integer = labels is not None and not labels.dtype.is_floating_point
     for value in model.graph.output:
         said = spec(value)
         name, shape = said["name"], said["shape"] or []
         if not said["dtype"].startswith("float"):
             continue
-        node = made.get(name)
-        soft = node is not None and node.op_type in ("Softmax", "LogSoftmax") and name in before and before[name].op_type == node.op_type
         shapes.append(f"{name} {shape}")
-        inside = node.input[0] if soft and node is not None and node.input[0] == before[name].input[0] else name
+        mine, theirs = before_softmax(model, name), before_softmax(teacher, name)
         vector = len(shape) == 2 and shape[1] > 1
         fits = labels is not None and not any(head.labelled for head in found)
         if integer and labels is not None:
             fits = fits and vector and int(labels.max()) < shape[1]
         elif labels is not None:
             fits = fits and list(labels.shape[1:]) in (shape[1:], [size for size in shape[1:] if size != 1])
-        found.append(Head(name, inside, shape[1] if vector and (inside != name or (fits and integer)) else None, fits))
-    if labels is not None and not any(head.labelled for head in found):
-        told = f"class indices up to {int(labels.max())}" if integer else f"targets of shape {list(labels.shape[1:])}"
-        raise Refusal(f"the labels do not fit the outputs ({', '.join(shapes)}): they are {told}, so give labels of this model, or none")
+        scores = vector and ((mine, theirs) != (name, name) or (fits and integer))
+        found.append(Head(mine, theirs, shape[1] if scores else None, fits))
     if not found:
-        raise Refusal("the model has no float output that could be matched to the teacher's", kind="convert")
+        raise Refusal("the model has no float output that could be matched to the original's", kind="convert")
+    if labels is not None and not any(head.labelled for head in found):
+        told = f"class indices up to {int(labels.max())}" if integer else f"numbers of shape {list(labels.shape[1:])}"
+        raise Refusal(f"the labels do not fit the outputs ({', '.join(shapes)}): they are {told}, so give labels of this model, or none")
     return found
+
+
+def before_softmax(model: ModelProto, output: str) -> str:
+    """The logits of an output that is a softmax; the output itself if it is none."""
+    node = makers(model.graph).get(output)
+    return node.input[0] if node is not None and node.op_type in ("Softmax", "LogSoftmax") else output
 
 
 def features(model: ModelProto, teacher: ModelProto) -> tuple[str, ...]:
@@ -80,15 +87,21 @@ class Loss:
     heads: tuple[Head, ...]
     features: tuple[str, ...]
     spread: Tensors
-    """Variance of each matched tensor of the teacher, by which its squared error is divided."""
+    """Variance of each of the teacher's tensors, by which a squared error is divided."""
     temperature: float
     task: float
     """Share of the task loss in an output that has labels."""
     feature: float
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([*(head.matched for head in self.heads), *self.features]))
+    def mine(self) -> tuple[str, ...]:
+        """The student's tensors that are needed."""
+        return tuple(dict.fromkeys([*(head.mine for head in self.heads), *self.features]))
+
+    @property
+    def theirs(self) -> tuple[str, ...]:
+        """The teacher's."""
+        return tuple(dict.fromkeys([*(head.theirs for head in self.heads), *self.features]))
 
     @property
     def classed(self) -> Head | None:
@@ -101,11 +114,19 @@ class Loss:
             return None
         return "accuracy" if labelled and self.classed.labelled else "agreement with the original"
 
+    def right(self, student: Tensors, teacher: Tensors, labels: Tensor | None) -> int | None:
+        """How many samples of a batch are classified as their labels, or without labels the teacher, say."""
+        head = self.classed
+        if head is None:
+            return None
+        meant = labels if labels is not None and head.labelled else teacher[head.theirs].argmax(1)
+        return int((student[head.mine].argmax(1) == meant).sum())
+
     def __call__(self, student: Tensors, teacher: Tensors, labels: Tensor | None) -> Tensor:
         total = torch.zeros(())
         for head in self.heads:
-            found, wanted = student[head.matched], teacher[head.matched]
-            matched = self.softened(found, wanted) if head.classes else self.squared(head.matched, found, wanted)
+            found, wanted = student[head.mine], teacher[head.theirs]
+            matched = self.softened(found, wanted) if head.classes else self.squared(head.theirs, found, wanted)
             if head.labelled and labels is not None:
                 matched = (1 - self.task) * matched + self.task * self.of_task(head, found, labels)
             total = total + matched
@@ -114,11 +135,9 @@ class Loss:
         return total
 
     def softened(self, found: Tensor, wanted: Tensor) -> Tensor:
-        log = torch.nn.functional.log_softmax
-        return (
-            torch.nn.functional.kl_div(log(found / self.temperature, 1), log(wanted / self.temperature, 1), log_target=True, reduction="batchmean")
-            * self.temperature**2
-        )
+        """Kullback-Leibler divergence of softened outputs, its gradient as large as that of hard ones (Hinton et al. 2015, section 2)."""
+        log, heat = torch.nn.functional.log_softmax, self.temperature
+        return torch.nn.functional.kl_div(log(found / heat, 1), log(wanted / heat, 1), log_target=True, reduction="batchmean") * heat**2
 
     def squared(self, name: str, found: Tensor, wanted: Tensor) -> Tensor:
         return ((found - wanted) ** 2).mean() / self.spread[name]
@@ -126,7 +145,7 @@ class Loss:
     def of_task(self, head: Head, found: Tensor, labels: Tensor) -> Tensor:
         if head.classes:
             return torch.nn.functional.cross_entropy(found, labels)
-        return ((found.reshape(labels.shape) - labels) ** 2).mean() / self.spread[head.matched]
+        return ((found.reshape(labels.shape) - labels) ** 2).mean() / self.spread[head.theirs]
 
 
 def variance(values: Tensor) -> Tensor:

@@ -20,13 +20,13 @@ class Mask:
 
     Args:
         wanted: float32 weights as pruned: their zeros are where, and, if `dense` is given, how many.
-        dense: the weights before pruning; with them weights become zero bit by bit, those that are smallest then.
+        dense: the weights before pruning; with them training begins with all weights, and those that are smallest then become zero bit by bit.
     """
 
     def __init__(self, wanted: Tensor, dense: Tensor | None) -> None:
         self.gradual = dense is not None
         self.final = wanted != 0
-        self.kept = torch.ones_like(self.final) if self.gradual else self.final
+        self.kept = self.final
         self.zeros = int((~self.final).sum())
 
     def advance(self, weights: Tensor, done: float) -> None:
