@@ -284,7 +284,9 @@ def chain(drawn: dict[str, Drawn]) -> onnx.ModelProto:
 
 def test_ios_17_does_where_ios_18_saves_nothing_and_what_is_on_no_grid_is_said(make: Make, tmp_path: Path) -> None:
     grids = {"x": Grid(8, (0.03,), (3,)), "conv.shared.y": Grid(8, (0.01,), (0,), signed=False), "y": Grid(8, (0.1,), (0,))}
-    old = make(chain(SMALL), Spec({name: tensor for name, (_, tensor) in SMALL.items()}, grids))
+    made = chain(SMALL)
+    made.graph.initializer.append(numpy_helper.from_array(SMALL["conv.odd"][0] + 1, "unread"))
+    old = make(made, Spec({name: tensor for name, (_, tensor) in SMALL.items()} | {"unread": Tensor(Sparse())}, grids))
 
     assert old.found["version"] == 8
     values, said = SMALL["conv.bytes"]
@@ -293,7 +295,7 @@ def test_ios_17_does_where_ios_18_saves_nothing_and_what_is_on_no_grid_is_said(m
     for name, form in (("conv.bytes", "integers"), ("conv.shared", "palette"), ("conv.pruned", "sparse")):
         assert np.array_equal(old.found[f"{called(name)}_{form}"], SMALL[name][0]), name
     assert np.array_equal(old.found["conv_odd"], SMALL["conv.odd"][0])
-    assert "stored plainly and judged by its download: conv.odd" in old.notes
+    assert "stored plainly and judged by its download: conv.odd, unread" in old.notes
     assert pairs(old) == {"x": ("int8", np.float32(0.03), 3), "conv_shared_y": ("uint8", np.float32(0.01), 0)}
     assert old.outcome.result["route"][1] == "activations: int8 pairs"
 

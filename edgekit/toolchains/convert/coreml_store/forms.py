@@ -112,26 +112,34 @@ def forms(values: Array, integers: Integers | None, slices: tuple[int, int] | No
         slices: an axis, and how many neighbours along it share a palette.
         whole: whether palettes of values on a grid shall hold its integers, as layers with integer activations need.
     """
-    mask = values != 0
-    sparse = 0 < np.count_nonzero(mask) < DENSE_ENOUGH * values.size
+    nonzero = values != 0
+    mask = nonzero if 0 < np.count_nonzero(nonzero) < DENSE_ENOUGH * values.size else None
     if integers is not None:
-        yield from dense(integers, values.dtype)
-        if sparse:
-            bits = 4 if integers.bits <= 4 else 8
-            yield Form("sparse integers", integers.q[mask], bits, mask, None, integers.scale.astype(values.dtype), integers.offset, True)
-    if sparse:
+        yield from of_grid(integers, values.dtype, mask, whole)
+    if mask is not None:
         yield Form("sparse", values[mask], values.itemsize * 8, mask)
-    if integers is not None and integers.bits in (2, 3) and integers.offset is None:
-        yield scaled(integers, values.dtype, whole or values.dtype == np.float32)
-    yield from palettes(values, slices, mask if sparse else None)
+    for one in palettes(values, slices, mask):
+        if one.kind != "palette" or integers is None or not whole:  # its entries are floats
+            yield one
 
 
-def dense(integers: Integers, dtype: Any) -> Iterator[Form]:
-    scale, offset = integers.scale.astype(dtype), integers.offset
-    if integers.bits <= 4:
-        yield Form("integers", integers.q, 4, None, None, scale, offset, True)
+def of_grid(integers: Integers, dtype: Any, mask: Array | None, whole: bool) -> Iterator[Form]:
+    """Forms that hold the integers themselves, or a palette of them."""
+    scale, offset, bits = integers.scale.astype(dtype), integers.offset, 4 if integers.bits <= 4 else 8
     blocks = any(1 < n < of for n, of in zip(scale.shape, integers.q.shape, strict=True)) or sum(n > 1 for n in scale.shape) > 1
-    yield Form("integers", integers.q, 8, None, None, scale, offset, blocks)
+    yield Form("integers", integers.q, bits, None, None, scale, offset, blocks or bits == 4)
+    if bits == 4:
+        yield Form("integers", integers.q, 8, None, None, scale, offset, blocks)
+    if mask is not None:
+        yield Form("sparse integers", integers.q[mask], bits, mask, None, scale, offset, True)
+    if offset is not None:
+        return
+    if integers.bits in (2, 3):
+        yield scaled(integers, dtype, whole or dtype == np.float32)
+    found = table(integers.q, None) if whole and scale.size == 1 else None
+    if found is not None:
+        indices, lut = found
+        yield Form("palette", indices, (lut.shape[-2] - 1).bit_length(), None, lut, scale[..., None, None], None, True)
 
 
 def palettes(values: Array, slices: tuple[int, int] | None, mask: Array | None) -> Iterator[Form]:

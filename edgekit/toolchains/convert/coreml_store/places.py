@@ -32,13 +32,15 @@ def called(hub: onnx.ModelProto) -> dict[str, str]:
 def integers(hub: Path, runner: CoreMl, grids: Mapping[str, Grid]) -> tuple[dict[str, Integers], list[str]]:
     """Tensor of the package → its integers; and the tensors of the hub that are not in it, or whose grid Core ML does not have.
 
-    Core ML has integers of 8 bits for a whole tensor. What the program returns stays float.
+    Core ML has integers of 8 bits for a whole tensor. What the model returns stays float.
     """
-    known = {name: grid for name, grid in grids.items() if grid.bits == 8 and len(grid.scale) == 1}
-    found = by_name(hub, runner, known)
+    model = onnx.load(str(hub), load_external_data=False)
+    inner = {name: grid for name, grid in grids.items() if name not in {value.name for value in model.graph.output}}
+    known = {name: grid for name, grid in inner.items() if grid.bits == 8 and len(grid.scale) == 1}
+    found = by_name(model, runner, known)
     found |= by_values(hub, runner, [name for name in known if name not in found], set(found.values()))
     made = {place: Integers(known[name].scale[0], known[name].zero_point[0], DTYPES[known[name].signed]) for name, place in found.items()}
-    return made, [name for name in grids if name not in found]
+    return made, [name for name in inner if name not in found]
 
 
 def computed(runner: CoreMl) -> list[str]:
@@ -50,9 +52,9 @@ def computed(runner: CoreMl) -> list[str]:
     return [name for name in order if name not in returned and program.results[name].dtype == (np.float16 if half else np.float32)]
 
 
-def by_name(hub: Path, runner: CoreMl, grids: Mapping[str, Grid]) -> dict[str, str]:
+def by_name(hub: onnx.ModelProto, runner: CoreMl, grids: Mapping[str, Grid]) -> dict[str, str]:
     """Tensor of the hub → the package's that has its name as an identifier."""
-    names, there = called(onnx.load(str(hub), load_external_data=False)), set(computed(runner))
+    names, there = called(hub), set(computed(runner))
     return {name: names[name] for name in grids if names.get(name) in there}
 
 

@@ -86,7 +86,7 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, rounding: Ro
     """The smallest form of each weight; `weights`: operations of constants, by name."""
     best: dict[bool, dict[str, Form | None]] = {False: {}, True: {}}
     bytes_of = {False: 0, True: 0}
-    lost, rounded, met, rough = [], set(), set(), []
+    lost, met, rough = [], set(), []
     for name, operation in weights.items():
         values = np.asarray(operation.outputs[0].val)
         origin = initializers.origin(name, values)
@@ -107,13 +107,12 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, rounding: Ro
         for new in (False, True):
             form = best[new][name] = smallest(values, found, new)
             bytes_of[new] += plain(values) if form is None else form.nbytes
-            if form is not None and values.dtype == np.float16 and form.scale is not None:
-                rounded.add(name)
     new = bytes_of[True] < WORTH * bytes_of[False]
     large = [name for name, array in initializers.values.items() if array.size >= LEAST and array.ndim > 1]
     lost += [name for name in large if name not in met]
     chosen = {name: form for name, form in best[new].items() if form is not None}
-    return Plan(new, chosen, rough, lost, len(rounded & chosen.keys()), rounding.whole)
+    rounded = sum(form.scale is not None and form.scale.dtype == np.float16 for form in chosen.values())
+    return Plan(new, chosen, rough, lost, rounded, rounding.whole)
 
 
 def on_grid(values: Array, origin: Origin | None) -> Integers | None:
