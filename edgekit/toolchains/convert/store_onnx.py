@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from edgekit.hub.compressed import load_spec
+from edgekit.hub.graph import reads
 from edgekit.toolchains.convert import quantize_onnx
 from edgekit.toolchains.convert.attempts import Wish
 from edgekit.toolchains.convert.calibration import CalibrationSet
@@ -57,6 +58,7 @@ def stored(job: Job, spec: Spec) -> dict[str, Any]:
     ends = integer_ends(model, {}, "") if Wish.of(job.options).io == "integer" and may_be_integer(job, model, spec) else None
     notes += store(model, spec, done)
     pack(model)
+    ops = len(running(model))
     slim(model)
     if ends:
         tell(model, ends)
@@ -64,8 +66,18 @@ def stored(job: Job, spec: Spec) -> dict[str, Any]:
     notes += smaller(job.inputs["float"].stat().st_size, target.stat().st_size)
     compared(job, target, exact=not spec.activations, ends=ends)
     route = "QDQ with learned scales" if spec.activations else "weights in few bits"
-    result = {"route": [f"{route}, opset {model.opset_import[0].version}"], "notes": notes, "ops": len(model.graph.node)}
+    result = {"route": [f"{route}, opset {model.opset_import[0].version}"], "notes": notes, "ops": ops}
     return result if ends is None else {**result, "quantization": ends}
+
+
+def running(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes that a run computes: those that an input reaches."""
+    reached, found = {value.name for value in model.graph.input}, []
+    for node in model.graph.node:
+        if reached.intersection(reads(node)):
+            reached.update(node.output)
+            found.append(node)
+    return found
 
 
 def smaller(before: int, after: int) -> list[str]:

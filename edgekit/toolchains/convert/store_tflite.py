@@ -57,7 +57,8 @@ def stored(job: Job, spec: Spec) -> dict[str, Any]:
         if integer:
             job.refuse("integer inputs and outputs need learned scales of activations, which these steps give none of: use --io float", kind="input")
         model, route = read(source), "weights in few bits"
-        notes = told(store(model, scales))
+        notes = []
+    notes += told(store(model, scales))  # of a file in integers: what is left in float32
     slim(model)
     write(model, target)
     notes += smaller(source.stat().st_size, target.stat().st_size)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.hub.compressed import Grid, Spec
+from edgekit.toolchains.convert.attempts import named as listed
 from edgekit.toolchains.convert.departure import figures
 from edgekit.toolchains.convert.quantize_tflite import inner_tensors
 from edgekit.toolchains.convert.runners import Array, OnnxRuntime
@@ -99,13 +100,13 @@ def quantize(source: Path, steps: Mapping[str, Step], scales: dict[bytes, float]
     left = [op for op in ops if not in_integers(model, op, steps, wholes)]
     named = [op for op in left if op.kind in PLACES]
     if named:
-        notes.append(f"left in float32, because no learned scale of theirs is in this file: {', '.join(f'{op.kind} {op.output!r}' for op in named[:4])}")
+        notes.append(f"computed in float32, because not all of their scales were learned: {listed([f'{op.kind} {op.output}' for op in named])}")
     quantizer = Quantizer(str(source), [*rules_for("w8a8"), *rules, *map(untouched, left)])
     ranges = {name: step.range for name, step in steps.items()}
     made = read(bytes(quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model))
     other = exact_steps(made, steps)
     if other:
-        notes.append(f"{other} tensors have another scale than the learned one, because their kernels take no other")
+        notes.append(f"{other} {'tensor has' if other == 1 else 'tensors have'} another scale than the learned one, because the kernels take no other")
     for op in made.operators():
         if op.output in wholes and made.table.subgraphs[0].tensors[op.inputs[1]].type == INT8:
             exact_layer(made, op, wholes[op.output], biases.get(op.output))

@@ -1,7 +1,7 @@
 """A float .tflite file and its constants' integers in; the same with each constant in the type that downloads smallest at full speed out.
 
-Integers stand before a DEQUANTIZE, zeros before a DENSIFY: XNNPACK computes both once, when the file is loaded. It does so for int8, and not
-for INT4 and INT2, with which every run computes the weights anew: so those are int8 too, and few different integers deflate well.
+Integers stand before a DEQUANTIZE, what is left without zeros before a DENSIFY: XNNPACK computes both once, when the file is loaded. It does so
+for int8, and not for INT4 and INT2, with which layers lose XNNPACK: so those are int8 too, and few different integers deflate well.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from edgekit.toolchains.convert.tflite_store.sparse import content, sparsity
 
 FLOAT16, INT8 = 1, 9
 """Tensor types of the schema."""
+
+OPERANDS = {kind: (1, axis) for kind, (_, axis) in PLACES.items()} | {"GATHER": (0, 0)}
+"""Operator → which operand the weights are, and their axis of output channels. TFLite computes a table's DEQUANTIZE once too, in the first run."""
 
 LEAST_BYTES = 512
 """Of a smaller constant a tensor and an operator more take what is saved."""
@@ -73,13 +76,14 @@ def store(model: TfliteFile, known: dict[bytes, float]) -> Done:
 
 
 def weights(model: TfliteFile) -> dict[int, int]:
-    """Float constants that are worth it and are operands of layers → the axis of output channels."""
+    """Float constants that are worth it and are operands of layers, or looked up in → the axis of output channels, or of rows."""
     found: dict[int, int] = {}
     for op in model.operators():
-        if op.kind in PLACES and op.inputs[1] not in model.table.subgraphs[0].outputs:
-            values = constant(model, op.inputs[1])
+        place, axis = OPERANDS.get(op.kind, (None, 0))
+        if place is not None and op.inputs[place] not in model.table.subgraphs[0].outputs:
+            values = constant(model, op.inputs[place])
             if values is not None and values.nbytes >= LEAST_BYTES:
-                found.setdefault(op.inputs[1], PLACES[op.kind][1])
+                found.setdefault(op.inputs[place], axis)
     return found
 
 
