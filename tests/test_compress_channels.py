@@ -53,16 +53,23 @@ def matched(before: np.ndarray, after: np.ndarray) -> list[int]:
 
 
 def with_nothing_reading(hub: onnx.ModelProto, smaller: onnx.ModelProto) -> onnx.ModelProto:
-    """The hub with zeros in place of all weights that read (multiply, add to) channels that the smaller one does not have."""
+    """The hub with zeros in place of all weights that read (multiply, add to) channels that the smaller one does not have.
+
+    Channels that no weights multiply (of Q and K, which multiply each other) are made zero themselves.
+    """
     traced, kept = stays(hub, smaller)
     label = classes(traced.count, traced.ties)
     gone = np.zeros(traced.count, bool)
     for place, mask in kept.items():
         gone[label[traced.slots[place].channels[~mask]]] = True
+    read = np.zeros(traced.count, bool)
+    for (name, _), slot in traced.slots.items():
+        if not slot.makes and len(traced.shapes[name]) > 1:
+            read[label[slot.channels]] = True
     zeroed = copy(hub)
     stored = constants(zeroed.graph)
     for (name, axis), slot in traced.slots.items():
-        if not slot.makes:
+        if not slot.makes or not read[label[slot.channels]].any():
             values = array(stored[name]).copy()
             np.moveaxis(values, axis, 0)[gone[label[slot.channels]]] = 0
             stored[name].CopyFrom(numpy_helper.from_array(values, name))
@@ -166,8 +173,10 @@ def test_overrides_and_layers_left_alone() -> None:
     smaller, notes = cut(hub, "50", overrides={hidden: "25"}, skip=frozenset({stem}))
     assert notes[1] == "w2 14 → 10"
     assert constants(smaller.graph)["w0"] == constants(hub.graph)["w0"]
+    _, notes = cut(hub, "50", skip=frozenset({"w4"}))  # neither its outputs nor what it reads
+    assert notes[1] == "w0 6 → 3"
     with pytest.raises(Refusal, match="left alone"):
-        cut(hub, "50", skip=frozenset({stem, hidden}))
+        cut(hub, "50", skip=frozenset({hidden}))
     with pytest.raises(Refusal, match="every layer to nothing"):
         cut(hub, "50", overrides={hidden: "100"})
 

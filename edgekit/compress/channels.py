@@ -9,7 +9,7 @@ channels, except where they are normalised together with others (LayerNormalizat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from onnx import ModelProto
@@ -46,10 +46,10 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
     label = classes(traced.count, traced.ties)
     found = groups(traced, label)
     names = layer_names(model)
-    free = [group for group in found if group.frozen is None and wish.strength_of(names_of(group, names), "") is not None]
+    free = [group for group in found if group.frozen is None and wish.skip.isdisjoint(called((name for name, _ in group.slots), names))]
     if not free:
         raise Refusal(f"no channel of the model can be removed: {stuck(found)}", kind="convert")
-    own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(names_of(group, names), ""))}
+    own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(called(group.makers, names), ""))}
     gone = choose(free, importance(traced, label, free, wish), part, wish.per_layer, own)
     gone = spare(traced, label, gone)
     removed = np.zeros(traced.count, bool)
@@ -87,9 +87,9 @@ def layer_names(model: ModelProto) -> dict[str, list[str]]:
     return names
 
 
-def names_of(group: Group, names: dict[str, list[str]]) -> list[str]:
-    """All names by which a wish may call a group: its weights', and their layers'."""
-    return [name for maker in group.makers for name in (maker, *names.get(maker, ()))]
+def called(weights: Iterable[str], names: dict[str, list[str]]) -> list[str]:
+    """All names by which a wish may call layers with these weights."""
+    return [name for weight in weights for name in (weight, *names.get(weight, ()))]
 
 
 def spare(traced: Trace, label: np.ndarray, gone: dict[int, np.ndarray]) -> dict[int, np.ndarray]:

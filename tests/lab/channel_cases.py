@@ -193,6 +193,11 @@ def stacked_attention(seed: int = 0) -> onnx.ModelProto:
     return attention(seed, stacked=True)
 
 
+def two_heads(seed: int = 0) -> onnx.ModelProto:
+    """So few heads that parts of them go: the same in each."""
+    return attention(seed, heads=2)
+
+
 def recurrent(seed: int = 0) -> onnx.ModelProto:
     """An LSTM of both directions, then a GRU, on [7, 1, 4]."""
     net = Net(seed)
@@ -217,7 +222,7 @@ CASES: dict[str, Callable[[int], onnx.ModelProto]] = {
     made.__name__: made
     for made in (
         residual, concat, depthwise, grouped, flattened, channels_last, squeeze_excite, normalised, unet, pieces, shuffled, attention,
-        stacked_attention, recurrent, shared,
+        stacked_attention, two_heads, recurrent, shared,
     )
 }  # fmt: skip
 

@@ -33,7 +33,7 @@ def view(trace: Trace, node: NodeProto) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: axes that stay keep their channels; a merged axis has runs of them, a split one names them by one part."""
     before, after = trace.shapes[node.input[0]], trace.shapes[node.output[0]]
     given = trace.of(node.input[0])
-    if 0 in before:
+    if 0 in before or math.prod(before) != math.prod(after):
         trace.unknown(node)
         return
     found: list[Channels] = [None] * len(after)
