@@ -121,8 +121,9 @@ def check(bench: Bench, subject: Subject, job: dict[str, Any], protocol: Protoco
         if subject.integers is not None:
             folder_to_floats(Path(scratch), to_json(subject.integers.outputs))
         parity, accuracy = compared(bench.transport.address, subject, Path(scratch))
+        wrong = judge(asdict(parity), subject.recipe, subject.bound) if subject.held_to is None else departs(bench.transport.address, subject, Path(scratch))
     figures = result.model_dump(exclude={"job", "peak_was_reset"})
-    return Checked(parity, accuracy, judge(asdict(parity), subject.recipe, subject.bound), Memory(**figures), result.peak_was_reset)
+    return Checked(parity, accuracy, wrong, Memory(**figures), result.peak_was_reset)
 
 
 def compared(address: str, subject: Subject, outputs: Path) -> tuple[Parity, Accuracy | None]:
@@ -135,6 +136,15 @@ def compared(address: str, subject: Subject, outputs: Path) -> tuple[Parity, Acc
     except NothingToCompareError as exc:
         raise AgentError(address, f"what came back cannot be compared with the source model's outputs: {exc}; convert it again") from exc
     return parity, Accuracy("top1", value, baseline, parity.n)
+
+
+def departs(address: str, subject: Subject, outputs: Path) -> str | None:
+    """What is wrong with a device's outputs, held to those of the compressed network that the file is of; None where nothing is."""
+    try:
+        words = judge(compare(subject.held_to or subject.reference, outputs, len(subject.outputs)), subject.recipe, subject.bound)
+    except NothingToCompareError as exc:
+        raise AgentError(address, f"what came back cannot be compared with the compressed model's outputs: {exc}; convert it again") from exc
+    return words and words.replace("the source model's", "the compressed model's")
 
 
 def gate(bench: Bench, settings: Settings, progress: Progress) -> tuple[dict[str, str], str]:

@@ -77,6 +77,8 @@ class Subject:
     bound: Bound | None = None
     integers: Quantization | None = None
     """Where the file takes and gives integers: `samples` holds such, `reference` the numbers."""
+    held_to: Path | None = None
+    """Tensor folder of what the outputs have to be, where that is not the reference: of a compressed network, its own."""
 
     @property
     def sample_files(self) -> tuple[Path, ...]:

@@ -7,7 +7,6 @@ change the network, `tune` trains what stands before it, and at most one step sa
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -102,20 +101,16 @@ class Recipe:
         return self.steps[0].startswith(AUTO)
 
     @property
-    def student(self) -> Path | None:
-        """The model that is taught, where it is another file."""
-        return next((Path(step.removeprefix(DISTILL)) for step in self.steps if step.startswith(DISTILL)), None)
+    def asks_for(self) -> Iterator[str]:
+        """Toolchains beside those that read the model and write the files."""
+        if self.tunes:
+            yield "torch"
 
     @property
     def file_name(self) -> str:
         """The name as a part of a file's: without what paths, Windows and Android have no place for."""
         parts = (f"distill-{Path(step).stem}" if step.startswith(DISTILL) else step for step in self.name.split("+"))
         return re.sub(r"[^A-Za-z0-9.+=_-]", "-", "+".join(parts))
-
-    @property
-    def digest(self) -> str:
-        """Of all that it says but its name."""
-        return hashlib.sha256(repr((self.steps, self.layers, self.per_layer, self.epochs)).encode()).hexdigest()
 
 
 def parse(name: str) -> Recipe:

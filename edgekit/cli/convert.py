@@ -9,6 +9,7 @@ import click
 
 from edgekit.cli import needs, show
 from edgekit.cli.advising import advice_option, advise
+from edgekit.cli.converted import print_conversions
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.options import (
     MODEL,
@@ -19,6 +20,7 @@ from edgekit.cli.options import (
     recipes_from,
     shape_option,
     shapes_from,
+    tuning_options,
     wish_options,
     wishes_from,
 )
@@ -38,6 +40,7 @@ from edgekit.verbs.source import open_source
 @shape_option
 @layout_option
 @wish_options
+@tuning_options
 @advice_option
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the files go.")
 @may_install
@@ -63,7 +66,7 @@ def command(
     require_place(folder)
     recipes, formats, fixed = recipes_from(recipe_names, ["fp32"]), formats_from(to, ["all"]), shapes_from(shapes)
     wishes = wishes_from(options)
-    needs.toolchains(recognise(model_path), formats, install)
+    needs.toolchains(recognise(model_path), formats, install, recipes)
     with (
         cached(not no_cache),
         working(f"reading {model_path.name}") as progress,
@@ -75,7 +78,7 @@ def command(
     if json_wanted:
         print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})
     else:
-        show.print_conversions(variants)
+        print_conversions(variants)
         for variant in variants:
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)

@@ -20,6 +20,7 @@ from edgekit.cli.options import (
     shape_option,
     shapes_from,
     target_option,
+    tuning_options,
     wish_options,
     wishes_from,
 )
@@ -41,6 +42,7 @@ from edgekit.verbs.deploy import Deployment, deploy, runs_there
 @data_option
 @shape_option
 @wish_options
+@tuning_options
 @advice_option
 @measuring_options
 @may_install
@@ -70,7 +72,7 @@ def command(
     device = resolve(target)
     recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
     formats, fixed = formats_from(to, runs_there(device.profile)), shapes_from(shapes)
-    needs.toolchains(recognise(model_path), formats, install)
+    needs.toolchains(recognise(model_path), formats, install, recipes)
     needs.native(device, settings.runner, install)
     with cached(not no_cache), working(f"connecting to {device.address}") as progress:
         if not no_advice:

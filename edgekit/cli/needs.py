@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from edgekit.cli.toolchains import install_all
 from edgekit.device import Device
 from edgekit.read.source import Source
+from edgekit.recipe import Recipe
 from edgekit.toolchains.catalog import ready, toolchain
 from edgekit.write.format import Format
 
 
-def toolchains(source: Source | None, formats: Sequence[Format], install: bool) -> None:
-    """See that what reads the source and writes the formats is there.
+def toolchains(source: Source | None, formats: Sequence[Format], install: bool, recipes: Sequence[Recipe] = ()) -> None:
+    """See that what reads the source, tunes and writes the formats is there.
 
     Raises:
         SetupError: a toolchain is missing and may not be installed.
     """
-    needed = dict.fromkeys(["convert", *([source.toolchain] if source else []), *(fmt.toolchain for fmt in formats)])
+    needed = dict.fromkeys(
+        ["convert", *([source.toolchain] if source else []), *(fmt.toolchain for fmt in formats), *(name for one in recipes for name in one.asks_for)]
+    )
     if install and (missing := [toolchain(name) for name in needed if not toolchain(name).installed]):
         install_all(missing)
     for name in needed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -13,7 +14,7 @@ from edgekit.hub.axes import read_axis, wrong_axis
 from edgekit.recipe import Recipe, parse
 from edgekit.write import wishes
 from edgekit.write.format import Format, format_named, formats
-from edgekit.write.wishes import Wishes
+from edgekit.write.wishes import Tuning, Wishes
 
 MODEL = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,9 +24,11 @@ target_option = click.option("--target", required=True, metavar="NAME", help=TAR
 SHAPE = "Shape of an input, each axis fixed or flexible (16..128, 1|4|8, ?); repeatable."
 shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help=SHAPE)
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
-recipe_option = click.option(
-    "--recipe", "recipe_names", multiple=True, metavar="NAME", help="fp32 fp16 w8 w4 w4b32 w8d w8a8 w8a16; repeatable or separated by commas."
+RECIPE = (
+    "Steps joined by +: prune50 prune2:4 channels50 lowrank50 cluster16 ternary binary student:width50 distill:FILE; tune; "
+    "fp32 fp16 w8 w4 w4b32 w8d w8a8 w8a16 (and w4a8 w3 w2 before tune); or a .toml file. Repeatable or separated by commas."
 )
+recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help=RECIPE)
 
 
 def wish_options(function: Function) -> Function:
@@ -44,6 +47,19 @@ def wish_options(function: Function) -> Function:
     return function
 
 
+def tuning_options(function: Function) -> Function:
+    """How networks are tuned; gathered by `wishes_from` too."""
+    options = (
+        click.option("--train", type=click.Path(path_type=Path), help="Samples to tune with.  [default: a part of --data that nothing else uses]"),
+        click.option("--epochs", type=click.IntRange(1), help="Of each tuning.  [default: by the recipe and the number of samples]"),
+        click.option("--tune-time", "tune_time", metavar="30m", help="No longer than that for each tuning."),
+        click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of all that is drawn in compression and tuning.  [default: 0]"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 AXES = "Axes of inputs and outputs: the model's own, or nhwc.  [default: model]"
 layout_option = click.option("--layout", type=click.Choice(wishes.LAYOUTS), default="model", help=AXES)
 
@@ -52,10 +68,26 @@ def wishes_from(options: Mapping[str, Any]) -> Wishes:
     """The wishes among a command's options.
 
     Raises:
-        InputError: --keep-float is neither `auto` nor a number of dB.
+        InputError: --keep-float is neither `auto` nor a number of dB, or --tune-time is no time.
     """
     names = ("calibration", "io", "layout", "route")
-    return Wishes(keep_float=keep_float_from(options["keep_float"]), **{name: options[name] for name in names if name in options})
+    tuning = Tuning(options.get("train"), options.get("epochs"), seconds_from(options.get("tune_time")), options.get("seed", 0))
+    return Wishes(keep_float=keep_float_from(options["keep_float"]), tuning=tuning, **{name: options[name] for name in names if name in options})
+
+
+def seconds_from(word: str | None) -> float | None:
+    """`90s`, `30m`, `2h`, or seconds.
+
+    Raises:
+        InputError: not of that form, or no time at all.
+    """
+    if word is None:
+        return None
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smh]?)", word.strip().lower())
+    seconds = float(found[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise InputError(f"--tune-time {word!r} is no time: give one such as 90s, 30m or 2h")
+    return seconds
 
 
 def keep_float_from(word: str | None) -> Literal["auto"] | float | None:
@@ -97,7 +129,11 @@ def shapes_from(words: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
 def recipes_from(words: Sequence[str], default: Sequence[str]) -> list[Recipe]:
     """Recipes in the order given, each once."""
     names = [name.strip() for word in words for name in word.split(",") if name.strip()] or list(default)
-    return [parse(name) for name in dict.fromkeys(names)]
+    found = [parse(name) for name in dict.fromkeys(names)]
+    for place, one in enumerate(found):
+        if same := [other.name for other in found[:place] if other.file_name == one.file_name]:
+            raise InputError(f"the recipes {same[0]} and {one.name} would give files of one name: convert them apart, or call a .toml file otherwise")
+    return found
 
 
 def formats_from(words: str | None, default: Sequence[str]) -> list[Format]:

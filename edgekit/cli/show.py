@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.text import Text
 
+from edgekit.cli.compression import compression_cells, compression_columns, compression_json
 from edgekit.cli.remarks import how_measured, interval_text, remarks
 from edgekit.cli.say import Column, out, print_table, status_text
 from edgekit.decide import accuracy_of
@@ -67,6 +67,7 @@ def artifact_json(variant: Variant) -> dict[str, Any]:
         **file_json(artifact),
         "parity": {"host": parity_json(artifact.parity if artifact else None)},
         "accuracy": accuracy_json(artifact.accuracy if artifact else None),
+        "compression": compression_json(artifact),
         "route": list(artifact.route) if artifact else [],
         **form_json(artifact),
         "notes": list(artifact.notes) if artifact else [],
@@ -155,6 +156,7 @@ def variant_json(variant: Variant) -> dict[str, Any]:
             "device": parity_json(measured.parity if measured else None),
         },
         "accuracy": accuracy_json(accuracy_of(variant)),
+        "compression": compression_json(variant.artifact),
         "latency_ns": latency_json(measured.latency if measured else None),
         "memory_bytes": memory_json(measured.memory if measured else None),
         "conditions": conditions_json(measured),
@@ -190,33 +192,6 @@ def accuracy_text(accuracy: Accuracy | None) -> str:
     return "—" if accuracy is None else f"{accuracy.value:.1%}"
 
 
-def print_conversions(variants: Sequence[Variant]) -> None:
-    """What `convert` shows."""
-    columns = [
-        Column("variant"), Column("status"), Column("size", right=True), Column("download", right=True, drop=1), Column("SQNR", right=True),
-        Column("max error", right=True, drop=2), Column("same top-1", right=True, drop=3), Column("accuracy", right=True, drop=1),
-        Column("ops", right=True, drop=5), Column("transposes", right=True, drop=6), Column("file", drop=4),
-    ]  # fmt: skip
-    rows: list[list[str | Text]] = []
-    for variant in variants:
-        artifact = variant.artifact
-        parity = artifact.parity if artifact else None
-        rows.append([
-            f"{variant.format} {variant.recipe}",
-            status_text(variant.status),
-            bytes_text(artifact.size_bytes if artifact else None),
-            bytes_text(artifact.download_bytes if artifact else None),
-            sqnr_text(parity),
-            f"{parity.max_rel:.0e}" if parity else "—",
-            "—" if parity is None or parity.top1_agreement is None else f"{parity.top1_agreement:.1%}",
-            accuracy_text(artifact.accuracy if artifact else None),
-            "—" if artifact is None or artifact.ops is None else str(artifact.ops),
-            "—" if artifact is None or artifact.transposes is None else "→".join(map(str, artifact.transposes)),
-            artifact.path.name if artifact and variant.status == "ok" else "—",
-        ])  # fmt: skip
-    print_table(columns, rows)
-
-
 def print_variants(run: Run) -> None:
     """What `deploy` and `runs show` show."""
     labelled = any(accuracy_of(variant) for variant in run.variants)
@@ -224,7 +199,7 @@ def print_variants(run: Run) -> None:
         Column(""), Column("variant"), Column("status"), Column("size", right=True, drop=2), Column("download", right=True, drop=1),
         Column("accuracy" if labelled else "SQNR", right=True), Column("p50", right=True), Column("95 % of p50", right=True, drop=7),
         Column("p90", right=True, drop=3), Column("load", right=True, drop=5), Column("peak memory", right=True, drop=4),
-        Column("model memory", right=True, drop=6),
+        Column("model memory", right=True, drop=6), *compression_columns(run.variants),
     ]  # fmt: skip
     rows: list[list[str | Text]] = []
     chosen = None
@@ -247,6 +222,7 @@ def print_variants(run: Run) -> None:
             duration_text(latency.load_ns if latency else None),
             bytes_text(memory.peak_rss_bytes if memory else None),
             bytes_text(memory.model_rss_bytes if memory else None),
+            *compression_cells(run.variants, variant),
         ])  # fmt: skip
     print_table(columns, rows, bold=chosen)
 

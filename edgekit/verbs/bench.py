@@ -20,10 +20,10 @@ from edgekit.deflate import download_bytes
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
 from edgekit.files import sha256_tree, size_bytes
-from edgekit.hub.bounds import BOUNDS
+from edgekit.hub.bounds import BOUNDS, Bound
 from edgekit.model import ReadResult, Shapes, open_model, spec_json, tensor_spec
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
-from edgekit.recipe import parse
+from edgekit.recipe import CALIBRATED
 from edgekit.records import Artifact, FlexibleAxis, Quantization, Samples, TensorSpec, Variant
 from edgekit.records_json import from_json
 from edgekit.samples import prepare_for, reference
@@ -35,6 +35,7 @@ from edgekit.transport import connect
 from edgekit.verbs.deploy import Deployment, new_run, runs, runs_there
 from edgekit.verbs.lineage import lineage_path
 from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for, with_integers
+from edgekit.verify import verify
 from edgekit.workbench import Bench
 from edgekit.write.format import Format, formats
 
@@ -49,6 +50,13 @@ class Origin(BaseModel):
     sha256: str
 
 
+class Compressed(BaseModel):
+    """What a lineage file tells of a compressed network, as far as it is needed here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    numbers: str
+
+
 class Made(BaseModel):
     """The artifact in a lineage file."""
 
@@ -56,7 +64,9 @@ class Made(BaseModel):
     path: Path
     recipe: str
     sha256: str
+    layout: dict[str, Any] | None = None
     quantization: dict[str, Any] | None = None
+    compression: Compressed | None = None
     flexible: tuple[FlexibleAxis, ...] = ()
 
 
@@ -96,6 +106,9 @@ class Yardstick:
     note: str
     integers: Quantization | None = None
     flexible: tuple[FlexibleAxis, ...] = ()
+    bound: Bound | None = None
+    """None: the recipe's."""
+    held_to: Path | None = None
 
 
 def bench(
@@ -157,7 +170,8 @@ def bench(
             samples=held.samples.evaluation,
             reference=held.expected,
             labels=held.samples.labels,
-            bound=BOUNDS["w8a8"] if held.recipe == UNKNOWN_RECIPE else None,
+            bound=held.bound,
+            held_to=held.held_to,
         )
         subject = with_integers(subject, held.integers, progress)
         begun = new_run(held.model_path, held.model_sha256, device, profile, opened)
@@ -197,14 +211,20 @@ def yardstick(file: Path, sha256: str, fmt: Format, data: Path | None, progress:
             how = found.artifact.quantization
             ends = None if how is None else from_json(Quantization, how)
             made = found.artifact
-            return Yardstick(made.recipe, model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends, made.flexible)
+            bound = held_to = None
+            if made.compression is not None:  # it need not be near its source model; it was right when it was made, and has to be so there
+                bound = BOUNDS[made.compression.numbers]
+                held_to = verify(file, fmt, made.compression.numbers, model, samples, expected, progress, how, made.layout).outputs
+                note = f"held to its own outputs on this machine, for its network is not its model's; {note}"
+            yours = (model.path, model.sha256, model.inputs, model.outputs, samples, expected.folder, note, ends, made.flexible)
+            return Yardstick(made.recipe, *yours, bound=bound, held_to=held_to)
     described = ReadResult.model_validate(run(Job(fmt.toolchain, DESCRIBE, {"artifact": file, **fmt.runner_inputs}, {"format": fmt.name}), progress).result)
     inputs, outputs = (tuple(tensor_spec(spec) for spec in specs) for specs in (described.inputs, described.outputs))
     samples = prepare_for(inputs, None, data, False, progress)
     options: dict[str, Any] = {"format": fmt.name, "inputs": spec_json(inputs), "outputs": spec_json(outputs)}
     outcome = run(Job(fmt.toolchain, EVALUATE, {"artifact": file, "samples": samples.evaluation, **fmt.runner_inputs}, options), progress)
     note = f"compared with this file's own outputs on this machine, for its source model is not known, on {samples.origin}"
-    return Yardstick(UNKNOWN_RECIPE, file.absolute(), sha256, inputs, outputs, samples, outcome.folder, note)
+    return Yardstick(UNKNOWN_RECIPE, file.absolute(), sha256, inputs, outputs, samples, outcome.folder, note, bound=BOUNDS["w8a8"])
 
 
 def lineage_of(file: Path, sha256: str) -> Lineage | None:
@@ -222,9 +242,14 @@ def refuse_uncalibrated(lineage: Lineage | None, data: Path | None) -> None:
     Raises:
         InputError: no data is given, and the lineage tells of a calibrated recipe.
     """
-    if data is None and lineage is not None and parse(lineage.artifact.recipe).needs_calibration:
+    if data is None and lineage is not None and numbers_of(lineage.artifact) in CALIBRATED:
         name, of = lineage.artifact.path.name, lineage.samples.file
         raise InputError(f"{name} was calibrated on {of}, and random inputs lie outside of what it knows: give that data with --data")
+
+
+def numbers_of(made: Made) -> str:
+    """The recipe whose bounds a file keeps."""
+    return made.recipe if made.compression is None else made.compression.numbers
 
 
 def size_text(inputs: Sequence[TensorSpec]) -> str:

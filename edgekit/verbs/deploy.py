@@ -12,6 +12,7 @@ from pathlib import Path
 from edgekit.decide import choose
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
+from edgekit.hub.bounds import BOUNDS
 from edgekit.model import Shapes
 from edgekit.places import data_dir
 from edgekit.profile import Profile
@@ -22,12 +23,13 @@ from edgekit.runtime import adapter_of
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
+from edgekit.verbs.compressed import compress
 from edgekit.verbs.convert import convert, prefixed
 from edgekit.verbs.measured import Plan, measured, protocol_for, settings_for, with_integers
 from edgekit.verbs.source import Source, open_source
 from edgekit.workbench import Bench
 from edgekit.write.format import Format
-from edgekit.write.wishes import Wishes
+from edgekit.write.wishes import Tuning, Wishes
 
 RUN_BY_DEFAULT = ("tflite", "onnx")
 """What a device of an unknown profile is taken to run: Linux with a runtime that edgekit brings along."""
@@ -89,7 +91,8 @@ def deploy(
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
             converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress, wishes)
-            plans = [plan(source, variant, device, profile, lacking, progress) for variant in converted]
+            named = {recipe.name: recipe for recipe in recipes}
+            plans = [plan(source, named[one.recipe], wishes.tuning, one, device, profile, lacking, progress) for one in converted]
             done = measured(bench, store, run, plans, profile, protocol, settings, prefixed(f"on {device.name}", progress))
             run = replace(run, variants=done.variants, chosen=choose(done.variants, profile))
             store.finish(run, whole=done.whole)
@@ -135,7 +138,16 @@ def lacks(bench: Bench, formats: Sequence[Format]) -> Mapping[str, str]:
     return found
 
 
-def plan(source: Source, variant: Variant, device: Device, profile: Profile | None, lacking: Mapping[str, str], progress: Progress) -> Plan:
+def plan(
+    source: Source,
+    recipe: Recipe,
+    tuning: Tuning,
+    variant: Variant,
+    device: Device,
+    profile: Profile | None,
+    lacking: Mapping[str, str],
+    progress: Progress,
+) -> Plan:
     """What to measure of a converted variant; nothing of one that failed, or that the device does not run."""
     artifact = variant.artifact
     if variant.status != "ok" or artifact is None:
@@ -153,5 +165,7 @@ def plan(source: Source, variant: Variant, device: Device, profile: Profile | No
         samples=source.samples.evaluation,
         reference=source.reference.folder,
         labels=source.samples.labels,
+        bound=None if artifact.compression is None else BOUNDS[artifact.compression.numbers],
+        held_to=None if artifact.compression is None else compress(source, recipe, tuning, progress).reference.folder,  # made before: out of the cache
     )
     return Plan(variant, with_integers(subject, artifact.quantization, progress))

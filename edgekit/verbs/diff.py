@@ -17,7 +17,7 @@ from edgekit.records import Samples, TensorSpec
 from edgekit.samples import prepare_for
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.toolchains.workers import DESCRIBE, DIFF
-from edgekit.verbs.bench import Lineage, lineage_of, refuse_uncalibrated
+from edgekit.verbs.bench import Lineage, lineage_of, numbers_of, refuse_uncalibrated
 from edgekit.write.format import Format, format_named, formats
 
 
@@ -89,7 +89,7 @@ def diff(a: Path, b: Path, data: Path | None, shapes: Shapes, floor: float | Non
     for one in sides:
         refuse_uncalibrated(one.lineage, data)
     samples = samples_for(sides, hub, data, progress)
-    recipes = [one.lineage.artifact.recipe for one in sides if one.lineage is not None] or ["fp32"]
+    recipes = [numbers_of(one.lineage.artifact) for one in sides if one.lineage is not None] or ["fp32"]
     floor = floor if floor is not None else min(floor_db(BOUNDS[recipe]) for recipe in recipes)
     options = {"formats": [one.format.name for one in sides], "floor_db": floor}
     files = {"a": sides[0].file, "b": sides[1].file, "samples": samples.evaluation}

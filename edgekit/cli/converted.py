@@ -1,0 +1,41 @@
+"""Variants in, the table that `convert` shows out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from edgekit.cli.compression import compression_cells, compression_columns
+from edgekit.cli.say import Column, print_table, status_text
+from edgekit.cli.show import accuracy_text, sqnr_text
+from edgekit.records import Variant
+from edgekit.units import bytes_text
+
+
+def print_conversions(variants: Sequence[Variant]) -> None:
+    """What `convert` shows."""
+    columns = [
+        Column("variant"), Column("status"), Column("size", right=True), Column("download", right=True, drop=1), Column("SQNR", right=True),
+        Column("max error", right=True, drop=2), Column("same top-1", right=True, drop=3), Column("accuracy", right=True, drop=1),
+        Column("ops", right=True, drop=5), Column("transposes", right=True, drop=6), Column("file", drop=4), *compression_columns(variants),
+    ]  # fmt: skip
+    rows: list[list[str | Text]] = []
+    for variant in variants:
+        artifact = variant.artifact
+        parity = artifact.parity if artifact else None
+        rows.append([
+            f"{variant.format} {variant.recipe}",
+            status_text(variant.status),
+            bytes_text(artifact.size_bytes if artifact else None),
+            bytes_text(artifact.download_bytes if artifact else None),
+            sqnr_text(parity),
+            f"{parity.max_rel:.0e}" if parity else "—",
+            "—" if parity is None or parity.top1_agreement is None else f"{parity.top1_agreement:.1%}",
+            accuracy_text(artifact.accuracy if artifact else None),
+            "—" if artifact is None or artifact.ops is None else str(artifact.ops),
+            "—" if artifact is None or artifact.transposes is None else "→".join(map(str, artifact.transposes)),
+            artifact.path.name if artifact and variant.status == "ok" else "—",
+            *compression_cells(variants, variant),
+        ])  # fmt: skip
+    print_table(columns, rows)
