@@ -23,7 +23,8 @@ class Change:
 
     def add(self, before: Array, after: Array) -> None:
         self.of += float(np.vdot(before, before))
-        self.by += float(np.sum(np.square(before - after)))
+        difference = before - after
+        self.by += float(np.vdot(difference, difference))
         self.weights += after.size
         self.zeros += after.size - int(np.count_nonzero(after))
         self.layers += 1

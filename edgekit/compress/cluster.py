@@ -79,8 +79,10 @@ def project(weights: Array, values: int, axis: int | None = None, group: int = 1
     if axis is None:
         return shared(weights, values, sparse)
     flat = rows(weights, axis)
-    parts = [shared(flat[start : start + group], values, sparse) for start in range(0, len(flat), group)]
-    return np.ascontiguousarray(unrows(np.concatenate(parts), axis, weights.shape))
+    found = np.empty(flat.shape, np.float32)
+    for start in range(0, len(flat), group):
+        found[start : start + group] = shared(flat[start : start + group], values, sparse)
+    return np.ascontiguousarray(unrows(found, axis, weights.shape))
 
 
 def shared(weights: Array, values: int, sparse: bool) -> Array:

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 BINS = 1 << 14
 """Of the histogram: 64 to each of 256 values, so that a boundary is off by little; fewer numbers than that are taken one by one."""
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Numbers handled at a time."""
 CELLS = 256
 """That dynamic programming looks at; at least two for each value."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from edgekit.hub.figures import GATES, macs
 from edgekit.hub.graph import array, attribute, constants, output_names, static_shapes, title, walk
@@ -124,7 +124,12 @@ class Weights(MutableMapping[str, Array]):
 
     def __setitem__(self, name: str, values: Array) -> None:
         """The initializer keeps its name and its type."""
-        self.tensors[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, self.kind(name)), name))
+        tensor = self.tensors[name]
+        stored = np.ascontiguousarray(values, self.kind(name)).tobytes()
+        for field in ("float_data", "double_data", "int32_data", "dims"):
+            tensor.ClearField(field)
+        tensor.dims.extend(values.shape)
+        tensor.raw_data = stored
 
     def kind(self, name: str) -> np.dtype[Any]:
         """The type in which the hub holds it."""

@@ -1,8 +1,8 @@
 """A hub in, the same hub with weights of −a, 0, a or of −a, a out, with an `a` for each output channel: what `ternary` and `binary` share.
 
-The first and the last layer stay as they are, as is usual (Rastegari et al. 2016, "XNOR-Net", section 4.1), and so do depthwise ones: nine weights of two
-bits with a scale of their own are hardly smaller than nine of eight bits, and cost a small network a point after tuning. An override that names
-them changes them too.
+The first and the last layer stay as they are, as is usual (Rastegari et al. 2016, "XNOR-Net", section 4.1), and so do depthwise ones: nine weights of one
+or two bits with a scale of their own are hardly smaller than nine of eight bits, and cost a small network one (ternary) to three points (binary) after
+tuning. An override that names them changes them too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgekit.hub.graph import Refusal
 Array = np.ndarray[Any, Any]
 Project = Callable[[Array, int, bool], Array]
 """Weights, the axis of their output channels, and whether their zeros are to stay → the nearest weights of the kind."""
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Weights handled at a time, or one channel."""
 
 
