@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto
 
 from edgekit.compress import binary, cluster, prune, ternary
-from edgekit.compress.kmeans import BINS, centres, nearest
+from edgekit.compress.kmeans import BINS, centres, even, nearest
 from edgekit.compress.layers import Weights
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Grid, Palette, Sparse, Spec
@@ -75,6 +75,14 @@ def test_each_tensor_shares_its_values() -> None:
     assert (after["b1"] == before["b1"]).all()
     assert notes == [notes[0]]
     assert notes[0].startswith("cluster16: 576 weights in 4 layers share 16 values for each tensor; relative error 0.0")
+
+
+def test_a_palette_of_few_values_is_whole_steps_of_which_none_becomes_zero() -> None:
+    found = even(np.float32([-1.27, -0.0049, 0.0001, 0.014, 0.5]))
+    np.testing.assert_allclose(found, np.float32([-1.27, -0.01, 0.01, 0.5]), rtol=1e-6)
+    many = np.linspace(-1, 1, 17, dtype=np.float32) ** 3
+    assert (even(many) == many).all()
+    assert even(np.zeros(2, np.float32)).tolist() == [0, 0]
 
 
 def test_groups_of_output_channels_share_their_own_values() -> None:

@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from edgekit.compress.change import Change, counted, listed
 from edgekit.compress.chosen import chosen, is_named
-from edgekit.compress.kmeans import centres, nearest
+from edgekit.compress.kmeans import centres, even, nearest
 from edgekit.compress.layers import Weights, layers, rows, unrows
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Palette, Spec
@@ -88,10 +88,10 @@ def project(weights: Array, values: int, axis: int | None = None, group: int = 1
 def shared(weights: Array, values: int, sparse: bool) -> Array:
     """Weights with one palette."""
     if not sparse:
-        return nearest(weights, centres(weights, values))
+        return nearest(weights, even(centres(weights, values)))
     alive = weights != 0
     after = np.zeros(weights.shape, np.float32)
     if alive.any():
         living = weights[alive]
-        after[alive] = nearest(living, centres(living, values - 1))
+        after[alive] = nearest(living, even(centres(living, values - 1)))
     return after

@@ -20,6 +20,9 @@ CELLS = 256
 """That dynamic programming looks at; at least two for each value."""
 ROUNDS = 100
 
+FEW = 16
+"""So many values are far enough apart to be put on even steps."""
+
 
 def centres(numbers: Array, k: int) -> Array:
     """At most k values (float32, ascending), for numbers of any shape; those they are where they are no more than k."""
@@ -37,6 +40,18 @@ def nearest(numbers: Array, values: Array) -> Array:
         part = slice(start, start + CHUNK)
         found[part] = values[np.searchsorted(limits, flat[part])]
     return found.reshape(numbers.shape)
+
+
+def even(values: Array) -> Array:
+    """Few values as multiples of a 127th of the largest, none of them made 0: a format without palettes then holds them as int8, to the bit.
+
+    Of 16 values the square error of the numbers that they stand for grows by 1 %. More than `FEW` stay as they are.
+    """
+    step = np.abs(values).max(initial=0) / 127
+    if len(values) > FEW or not step:
+        return values
+    whole = np.rint(values / step)
+    return np.unique((np.where((whole == 0) & (values != 0), np.sign(values), whole) * step).astype(np.float32))
 
 
 def histogram(numbers: Array) -> tuple[Array, Array, Array]:

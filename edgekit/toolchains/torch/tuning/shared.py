@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgekit.compress.kmeans import FEW
+
 Tensor = Any
 
 
@@ -73,12 +75,22 @@ class Palette:
     def __call__(self, weights: Tensor) -> Tensor:
         rows = self.rows(weights)
         with torch.no_grad():
-            ordered, order = self.values.sort(dim=1)
+            values = even(self.values)
+            ordered, order = values.sort(dim=1)
             middles = (ordered[:, 1:] + ordered[:, :-1]) / 2
             nearest = torch.searchsorted(middles.contiguous(), rows.contiguous())
             index = torch.gather(order, 1, nearest) + torch.arange(len(rows))[:, None] * self.values.shape[1]
-        looked = self.unrows(Looked.apply(self.values.flatten(), index), weights)
+        looked = self.unrows(Looked.apply((self.values + (values - self.values).detach()).flatten(), index), weights)
         return looked + (weights - weights.detach())
+
+
+def even(values: Tensor) -> Tensor:
+    """[palettes, values] as `edgekit.compress.kmeans.even` puts each palette on even steps."""
+    if values.shape[1] > FEW:
+        return values
+    step = (values.abs().amax(dim=1, keepdim=True) / 127).clamp_min(2.0**-120)
+    whole = torch.round(values / step)
+    return torch.where((whole == 0) & (values != 0), torch.sign(values), whole) * step
 
 
 class Signs:
