@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from edgekit.errors import ConvertError, InputError
 from edgekit.hub.compressed import NAME, Grid, Palette, Sparse, Spec, Tensor, floats, integers
 from edgekit.places import PACKAGE
 from edgekit.toolchains.catalog import toolchain
-from edgekit.toolchains.jobs import Outcome
 from tests.lab.convert import do, verified
 from tests.lab.onnx_cases import FLOAT, inputs_for, model, save, tensor_folder
 
@@ -25,29 +25,35 @@ pytestmark = pytest.mark.toolchain
 node = helper.make_node
 Array = np.ndarray[Any, Any]
 
-DUMP = """
-import sys, types
+STORE = """
+import json, os, sys, types
 package = types.ModuleType("edgekit")
 package.__path__ = [sys.argv[1]]
 sys.modules["edgekit"] = package
+sys.path.append(sys.argv[1] + "/toolchains/convert")
+from pathlib import Path
 import coremltools as ct, numpy as np
 from coremltools.converters.mil.frontend.milproto.load import load
-from pathlib import Path
+from edgekit.toolchains.convert import store_coreml, write_coreml
 from edgekit.toolchains.convert.mil.evaluate import Program
-path = Path(sys.argv[2])
+from edgekit.toolchains.worker import Job
+
+folder, precision = Path(sys.argv[2]), sys.argv[3]
+(folder / "float").mkdir()
+(folder / "small").mkdir()
+inputs = {name: folder / name for name in os.listdir(folder)}
+files = {"hub": inputs["hub.onnx"], "spec": inputs["compress.json"], "calibration": inputs.get("calibration")}
+quiet = open(os.devnull, "w")
+write_coreml.run(Job(files, {"precision": precision}, inputs["float"], quiet))
+files["float"] = inputs["float"] / "model.mlpackage"
+result = store_coreml.run(Job(files, json.loads(sys.argv[4]), inputs["small"], quiet))
+path = inputs["small"] / "model.mlpackage"
 spec = ct.utils.load_spec(str(path))
-load(spec, spec.specificationVersion, str(path / "Data/com.apple.CoreML/weights"))  # coremltools reads what it did not write here
+load(spec, spec.specificationVersion, str(path / "Data/com.apple.CoreML/weights"))  # coremltools takes it too
 constants = {name: value for name, value in Program(path).body.constants.items() if isinstance(value, np.ndarray | str)}
-np.savez(sys.argv[3], version=spec.specificationVersion, **{name.replace("/", "."): value for name, value in constants.items()})
+np.savez(folder / "found.npz", version=spec.specificationVersion, **{name.replace("/", "."): value for name, value in constants.items()})
+(folder / "result.json").write_text(json.dumps(result))
 """
-
-
-def constants(package: Path, out: Path) -> dict[str, Array]:
-    """What the evaluator makes of a package's constants, and all that it makes them of."""
-    done = subprocess.run([toolchain("convert").python, "-c", DUMP, str(PACKAGE), str(package), str(out)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    with np.load(out) as found:
-        return dict(found)
 
 
 Drawn = tuple[Array, Tensor]
@@ -143,20 +149,21 @@ def network(drawn: dict[str, Drawn]) -> onnx.ModelProto:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A hub with its float package and what became of it."""
+    """A hub and what became of it."""
 
     made: onnx.ModelProto
-    before: Path
-    outcome: Outcome
+    folder: Path
+    result: dict[str, Any]
     found: dict[str, Array]
+    """What the evaluator makes of the package's constants, and all that it makes them of."""
 
     @property
     def package(self) -> Path:
-        return self.outcome.folder / "model.mlpackage"
+        return self.folder / "small/model.mlpackage"
 
     @property
     def notes(self) -> str:
-        return "\n".join(self.outcome.result["notes"])
+        return "\n".join(self.result["notes"])
 
 
 Make = Callable[..., Stored]
@@ -164,16 +171,18 @@ Make = Callable[..., Stored]
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    def stored(made: onnx.ModelProto, spec: Spec, precision: str = "fp32", recipe: str | None = None, **options: Any) -> Stored:
+    """Both workers in one process."""
+
+    def stored(made: onnx.ModelProto, spec: Spec, precision: str = "fp32", **options: Any) -> Stored:
         folder = tmp_path_factory.mktemp("stored")
-        hub = save(made, folder / "hub.onnx")
+        save(made, folder / "hub.onnx")
         spec.save(folder / NAME)
-        before = do("write_coreml", {"hub": hub}, {"precision": precision}).folder / "model.mlpackage"
-        inputs = {"float": before, "hub": hub, "spec": folder / NAME}
-        if recipe == "w8a8":
-            inputs["calibration"] = tensor_folder(folder / "calibration", inputs_for(made, 16, seed=1))
-        outcome = do("store_coreml", inputs, {"recipe": recipe, **options})
-        return Stored(made, before, outcome, constants(outcome.folder / "model.mlpackage", folder / "found.npz"))
+        tensor_folder(folder / "calibration", inputs_for(made, 16, seed=1))
+        command = [toolchain("convert").python, "-c", STORE, str(PACKAGE), str(folder), precision, json.dumps(options)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with np.load(folder / "found.npz") as found:
+            return Stored(made, folder, json.loads((folder / "result.json").read_text()), dict(found))
 
     return stored
 
@@ -297,12 +306,12 @@ def test_ios_17_does_where_ios_18_saves_nothing_and_what_is_on_no_grid_is_said(m
     assert np.array_equal(old.found["conv_odd"], SMALL["conv.odd"][0])
     assert "stored plainly and judged by its download: conv.odd, unread" in old.notes
     assert pairs(old) == {"x": ("int8", np.float32(0.03), 3), "conv_shared_y": ("uint8", np.float32(0.01), 0)}
-    assert old.outcome.result["route"][1] == "activations: int8 pairs"
+    assert old.result["route"][1] == "activations: int8 pairs"
 
 
 def test_w8a8_calibrates_activations_and_keeps_what_is_small_already(make: Make, tmp_path: Path) -> None:
     drawn = {"conv.shared": palette(16, CONV), "conv.both": palette(15, CONV, zeros=0.8), "conv.half": pruned(0.5, CONV), "conv.full": pruned(0.0, CONV)}
-    both = make(chain(drawn), Spec({name: tensor for name, (_, tensor) in drawn.items() if name != "conv.full"}), "fp16", "w8a8")
+    both = make(chain(drawn), Spec({name: tensor for name, (_, tensor) in drawn.items() if name != "conv.full"}), "fp16", recipe="w8a8")
 
     assert "4 activations are int8" in both.notes
     assert "palettes of sparse weights have float entries" in both.notes
@@ -318,7 +327,7 @@ def test_w8a8_calibrates_activations_and_keeps_what_is_small_already(make: Make,
 
 def test_weights_keep_a_higher_precision_until_the_floor_is_kept(make: Make, tmp_path: Path) -> None:
     drawn = {"conv.half": pruned(0.5, CONV), "conv.four": on_grid(4, CONV), "conv.full": pruned(0.0, CONV)}
-    floor = make(chain(drawn), Spec({name: tensor for name, (_, tensor) in drawn.items()}), "fp32", "w4", keep_float=20.0)
+    floor = make(chain(drawn), Spec({name: tensor for name, (_, tensor) in drawn.items()}), "fp32", recipe="w4", keep_float=20.0)
 
     assert "1 of 2 weights are int8 for" in floor.notes
     assert floor.found["conv_four_integers.data.0"].max() == 7

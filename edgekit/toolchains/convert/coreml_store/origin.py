@@ -42,7 +42,7 @@ class Initializers:
     def __init__(self, hub: ModelProto, spec: Spec, called: Mapping[str, str]) -> None:
         """`called`: value of the hub → its name in the package."""
         given = {one.name: one for one in hub.graph.initializer}
-        self.values = {name: numpy_helper.to_array(given[name]).astype(np.float32) for name in spec.tensors if name in given}
+        self.values = {name: numpy_helper.to_array(given[name]).astype(np.float32, copy=False) for name in spec.tensors if name in given}
         self.spec = spec
         self.names = {identifier: name for name, identifier in called.items()}
 

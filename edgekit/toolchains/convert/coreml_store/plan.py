@@ -46,6 +46,8 @@ class Plan:
     def notes(self) -> list[str]:
         kinds = Counter(described(form) for form in self.chosen.values())
         notes = [f"{n} weights are stored as {kind}" if n > 1 else f"1 weight is stored as {kind}" for kind, n in sorted(kinds.items())]
+        if not self.chosen:
+            notes.append("no weight of this model is stored smaller: none is large enough, and of values that are few, or mostly zero")
         if self.rounded:
             notes.append(f"the package computes in float16: scales of {self.rounded} weights are rounded to it, their integers are as they were")
         if self.whole and any(form.kind == "sparse palette" for form in self.chosen.values()):
