@@ -86,6 +86,11 @@ class Recipe:
         return self.numbers in CALIBRATED and not self.learned
 
     @property
+    def has_integer_ends(self) -> bool:
+        """Whether its files may take and give integers: their activations are such, by calibration or learned."""
+        return self.numbers in CALIBRATED or self.numbers == "w4a8"
+
+    @property
     def changes_hub(self) -> bool:
         """Whether some step works on the hub, so that the source model itself is not what is written."""
         return any(step not in NUMBERS for step in self.steps)

@@ -18,9 +18,8 @@ def toolchains(source: Source | None, formats: Sequence[Format], install: bool, 
     Raises:
         SetupError: a toolchain is missing and may not be installed.
     """
-    needed = dict.fromkeys(
-        ["convert", *([source.toolchain] if source else []), *(fmt.toolchain for fmt in formats), *(name for one in recipes for name in one.asks_for)]
-    )
+    tuners = (name for one in recipes for name in one.asks_for)
+    needed = dict.fromkeys(["convert", *([source.toolchain] if source else []), *(fmt.toolchain for fmt in formats), *tuners])
     if install and (missing := [toolchain(name) for name in needed if not toolchain(name).installed]):
         install_all(missing)
     for name in needed:

@@ -80,6 +80,8 @@ def put_in(
         options |= wishes.for_quantizers(calibrated)
         if calibrated and (more := equalised()) is not None:
             inputs["float_equalised"] = more
+    elif recipe.has_integer_ends:
+        options["io"] = wishes.io
     if numbers.stores:
         assert network is not None
         inputs |= {"hub": network.model.hub, "spec": network.spec}

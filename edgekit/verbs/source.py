@@ -97,13 +97,11 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
         return f"{recipe.name} is tuned, and a network is tuned on samples: give some with --data, or others with --train; labels are not needed"
     if recipe.needs_calibration and not has_data:
         return f"{recipe.name} is calibrated on samples: give some with --data"
-    if recipe.learned and wishes.io != "float":
-        return f"{recipe.name} has learned integers, and its files take and give float: leave out --io"
     if wishes.layout not in fmt.layouts:
         return f"{fmt.title} files are written in the model's own order of axes: leave out --layout"
     if recipe.needs_calibration and wishes.layout != "model":
         return f"{recipe.name} is calibrated on samples in the model's own order of axes: leave out --layout"
-    if recipe.needs_calibration and wishes.io not in fmt.ios:
+    if recipe.has_integer_ends and wishes.io not in fmt.ios:
         return f"{fmt.title} files take and give float, whatever is inside them: leave out --io"
     if not routes_of(source, recipe, fmt, wishes):
         return f"there is no {wishes.route} route from {source} to {fmt.title}: leave out --route"
@@ -126,8 +124,9 @@ def refuse_idle(recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wi
         if given and not used:
             what = "compress the network" if option == "--seed" else "tune"
             raise InputError(f"{option} is for recipes that {what}, not for {asked}: add one such as --recipe prune50+tune, or leave out {option}")
-    if not any(recipe.needs_calibration for recipe in recipes):
-        for option, given in (("--calibration", wishes.calibration != "auto"), ("--io integer", wishes.io != "float")):
+    ranges, ends = (any(getattr(recipe, name) for recipe in recipes) for name in ("needs_calibration", "has_integer_ends"))
+    if not (ranges and ends):
+        for option, given in (("--calibration", wishes.calibration != "auto" and not ranges), ("--io integer", wishes.io != "float" and not ends)):
             if given:
                 raise InputError(f"{option} is for recipes with calibrated activations, not for {asked}: add --recipe w8a8, or leave out {option}")
     carried = [fmt.recipes[recipe.numbers] for fmt in formats for recipe in recipes if recipe.numbers in fmt.recipes and not recipe.learned]
