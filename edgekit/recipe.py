@@ -91,6 +91,11 @@ class Recipe:
         return self.numbers in CALIBRATED or self.numbers == "w4a8"
 
     @property
+    def weighs_channels(self) -> bool:
+        """Whether it removes channels, which samples tell the importance of."""
+        return any(step.technique.weighs_channels for step in map(hub_step, self.steps) if step is not None)
+
+    @property
     def changes_hub(self) -> bool:
         """Whether some step works on the hub, so that the source model itself is not what is written."""
         return any(step not in NUMBERS for step in self.steps)

@@ -32,6 +32,8 @@ class Technique:
     """Python with `apply`, where it is not `edgekit/compress/<name>.py`."""
     separator: str = ""
     """Between the name and the strength."""
+    weighs_channels: bool = False
+    """Whether it goes by the importance of channels, where samples tell it."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -44,8 +46,16 @@ SHAPES, SPARSITY, VALUES = 1, 2, 3
 TECHNIQUES: Mapping[str, Technique] = {
     technique.name: technique
     for technique in (
-        Technique("student", f"width{PERCENT}", "student:width50", SHAPES, "a student of that share of the width, cut from the model", separator=":"),
-        Technique("channels", PERCENT, "channels50", SHAPES, "percent of the filters and neurons removed, the graph really smaller"),
+        Technique(
+            "student",
+            f"width{PERCENT}",
+            "student:width50",
+            SHAPES,
+            "a student of that share of the width, cut from the model",
+            separator=":",
+            weighs_channels=True,
+        ),
+        Technique("channels", PERCENT, "channels50", SHAPES, "percent of the filters and neurons removed, the graph really smaller", weighs_channels=True),
         Technique("lowrank", PERCENT, "lowrank50", SHAPES, "two small layers for one large, by SVD, to that percent of the MACs"),
         Technique("prune", f"{PERCENT}(?:block[1-9][0-9]?)?|[1-9]:[1-9]", "prune50", SPARSITY, "percent of the weights zero, n of m, or whole blocks"),
         Technique("cluster", f"(?:{UP_TO_256})(?:group[1-9][0-9]{{0,3}})?", "cluster16", VALUES, "weights share so many values"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from edgekit.errors import ConvertError, InputError
 from edgekit.model import open_model, spec_json
 from edgekit.recipe import DISTILL, LEFT_ALONE, NUMBERS, WITHOUT, Recipe, hub_step
 from edgekit.recipe_rules import TUNE
-from edgekit.records import Compression, Model
+from edgekit.records import Compression, Model, Samples
 from edgekit.records_compression import Counts, Shrunk
 from edgekit.samples import Reference
+from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Outcome, Progress, digests, run
 from edgekit.toolchains.workers import script_of
 from edgekit.verbs.source import Source
@@ -117,6 +117,7 @@ def one_step(source: Source, recipe: Recipe, step: str, tuning: Tuning, going: G
     """One technique's pass."""
     inputs = {"hub": going.hub, **({"spec": going.spec} if going.spec is not None else {})}
     options: dict[str, Any]
+    weighed: tuple[str, ...] = ()
     if step.startswith(DISTILL):
         options = {"technique": "distill", "strength": ""}
         inputs["student"] = open_model(Path(step.removeprefix(DISTILL)), {}, progress).hub
@@ -134,14 +135,23 @@ def one_step(source: Source, recipe: Recipe, step: str, tuning: Tuning, going: G
             "known": [] if going.done else list(dict(own)),
         }
         inputs |= {} if read.technique.file is None else {"technique": read.technique.file}
-        inputs |= importance(source, read.technique.name, going, progress)
+        if read.technique.weighs_channels:
+            more, weighed = importance(source.samples, tuning.seed, going.hub, progress)
+            inputs |= more
     found = going.take(run(Job("convert", "compress", inputs, options), progress))
-    going.done.append(Shrunk(step, found.notes, found.counts(1)))
+    going.done.append(Shrunk(step, (*weighed, *found.notes), found.counts(1)))
 
 
-def importance(source: Source, technique: str, going: Going, progress: Progress) -> Mapping[str, Path]:
-    """How much each filter matters on the training samples, where there are such and the technique asks."""
-    return {}
+def importance(samples: Samples, seed: int, hub: Path, progress: Progress) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """How much each channel matters on samples, as a further input, and a note; no input where there are none, or the network has no gradients."""
+    folder = samples.training or samples.calibration
+    if folder is None or not toolchain("torch").installed:
+        return {}, ("channels are weighed by their magnitudes: give --data, and install the toolchain torch, to weigh them by what the outputs lose",)
+    try:
+        outcome = run(Job("torch", "importance", {"hub": hub, "samples": folder}, {"seed": seed}), progress)
+    except (InputError, ConvertError) as exc:
+        return {}, (f"channels are weighed by their magnitudes: {exc}",)
+    return {"importance": outcome.folder / "importance.npz"}, tuple(outcome.result["notes"])
 
 
 def tune(source: Source, recipe: Recipe, tuning: Tuning, going: Going, progress: Progress) -> None:

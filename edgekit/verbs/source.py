@@ -59,7 +59,7 @@ def open_source(
     spread = any(recipe.is_auto for recipe in recipes)
     data = data or train
     refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
-    helped = data is not None and (wishes.keep_float is not None or any(recipe.uses_calibration for recipe in recipes))
+    helped = data is not None and (wishes.keep_float is not None or any(recipe.uses_calibration or recipe.weighs_channels for recipe in recipes))
     calibrate = helped or any(recipe.needs_calibration for recipe in recipes)
     try:
         first = formats[0]
