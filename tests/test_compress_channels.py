@@ -250,6 +250,34 @@ def test_what_is_known_of_weights_is_cut_with_them() -> None:
     assert sum(note.startswith("w2: its") for note in notes) == 2
 
 
+def test_channels_that_are_the_same_for_every_input_go_first_and_change_nothing() -> None:
+    """Filters and a neuron with weights of zero: what their biases give goes on in the biases behind them, through activations and poolings."""
+    net = Net(5)
+    stem = net.add("MaxPool", net.add("Sigmoid", net.conv("x", 3, 8)), kernel_shape=[2, 2], strides=[2, 2])
+    inner = net.add("Conv", stem, net.weights(8, 8, 3, 3), kernel_shape=[3, 3])
+    hidden = net.add("Clip", net.gemm(net.add("Flatten", net.add("HardSwish", inner)), 32, 8), net.constant(np.float32(-0.25)), net.constant(np.float32(6)))
+    hub = net.hub(channel_cases.IMAGE, net.gemm(hidden, 8, 3))
+    for name in ("w0", "w2", "w3"):
+        weights = constants(hub.graph)[name]
+        values = array(weights).copy()
+        values[2:6] = 0
+        weights.CopyFrom(numpy_helper.from_array(values, name))
+    smaller, notes = cut(hub, "50", per_layer=True)
+    assert notes[1] == "w0 8 → 4, w2 8 → 4, w3 8 → 4"
+    assert "the same for every input" in "".join(notes)
+    given = inputs_for(hub, 2)
+    np.testing.assert_allclose(outputs_for(smaller, given)[0], outputs_for(hub, given)[0], atol=1e-6)
+
+
+def test_padding_makes_a_constant_channel_matter_at_the_border() -> None:
+    net = Net(5)
+    stem = net.conv("x", 3, 8)
+    hub = net.hub(channel_cases.IMAGE, net.classify(net.conv(stem, 8, 8), 8))
+    constants(hub.graph)["w0"].CopyFrom(numpy_helper.from_array(np.zeros((8, 3, 3, 3), np.float32), "w0"))
+    _, notes = cut(hub, "50")
+    assert "the same for every input" not in "".join(notes)
+
+
 def test_a_student_has_the_width_asked_for() -> None:
     hub = channel_cases.classifier()
     cut_down = copy(hub)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from onnx import ModelProto
 
+from edgekit.compress.dead import fold_constant_channels
 from edgekit.compress.groups import Group, Trace, classes, cut, groups, trace
 from edgekit.compress.layers import layers
 from edgekit.compress.rank import choose, importance
@@ -42,6 +43,7 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
 def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
     """Remove a part (0 to 1) of the channels. See `apply`."""
     before = figures(model)
+    moved = fold_constant_channels(model, spec)
     traced = trace(model)
     label = classes(traced.count, traced.ties)
     found = groups(traced, label)
@@ -64,6 +66,7 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
         f"{before['parameters']:,} parameters became {after['parameters']:,}, {before['macs']:,} multiply-accumulates {after['macs']:,}",
         listed(free, gone),
         *kept_whole(found, traced),
+        *moved,
         *lost,
     ]
 
