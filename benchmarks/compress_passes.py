@@ -28,6 +28,7 @@ import onnx
 from edgekit.compress.steps import read_step
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Spec
+from edgekit.hub.save import save
 def peak():
     # not ru_maxrss: that of a child begins with what its parent had
     return next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -40,7 +41,7 @@ started, worked = time.perf_counter(), time.process_time()
 notes = run.apply(model, Spec(), found.strength, Wish())
 seconds, worked = time.perf_counter() - started, time.process_time() - worked
 peaks.append(peak())
-onnx.save(model, made)
+save(model, Path(made))
 print(seconds, worked, *peaks, peak(), notes[0], sep="\\t")
 """
 

@@ -45,6 +45,16 @@ def test_weights_beyond_the_limit_go_into_a_file_beside(tmp_path: Path) -> None:
     assert {name: array.tolist() for name, array in found.items()} == {name: array.tolist() for name, array in expected.items()}
 
 
+def test_a_file_written_weight_by_weight_is_the_model(tmp_path: Path) -> None:
+    model = network()
+    model.metadata_props.add(key="author", value="somebody")
+    model.producer_name, model.model_version, model.graph.doc_string = "edgekit", 3, "a graph"
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((300, 70), np.float32), "unused"))
+    save(model, tmp_path / "hub.onnx")
+    assert onnx.load(tmp_path / "hub.onnx") == model
+    assert (tmp_path / "hub.onnx").stat().st_size == len(model.SerializeToString())
+
+
 @pytest.mark.toolchain
 def test_a_key_of_the_cache_covers_the_file_beside(tmp_path: Path) -> None:
     places = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import ModelProto
@@ -25,9 +26,54 @@ INNER_BYTES = 1024
 def save(model: ModelProto, path: Path, limit_bytes: int = PROTOBUF_BYTES - GRAPH_BYTES) -> None:
     """Write a model. Where its weights go into a second file, the model itself is left pointing there: it is not to be used afterwards."""
     if stored_bytes(model) <= limit_bytes:
-        onnx.save(model, str(path))
+        write(model, path)
         return
     onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=data_of(path).name, size_threshold=INNER_BYTES)
+
+
+def write(model: ModelProto, path: Path) -> None:
+    """One protobuf, written a weight at a time: `SerializeToString` of a whole model takes two to three times its size beside it.
+
+    A message is its fields one after the other in any order (protobuf.dev, "Encoding"), so the weights come last in the graph, and it in the model.
+    """
+    weights = model.graph.initializer
+    sizes = [tensor.ByteSize() for tensor in weights]
+    rest = without(model.graph, "initializer").SerializeToString()
+    total = len(rest) + sum(1 + len(varint(size)) + size for size in sizes)
+    with path.open("wb") as file:
+        file.write(without(model, "graph").SerializeToString() + key(model, "graph") + varint(total) + rest)
+        for tensor, size in zip(weights, sizes, strict=True):
+            file.write(key(model.graph, "initializer") + varint(size))
+            file.write(tensor.SerializeToString())
+
+
+def without(message: Any, left_out: str) -> Any:
+    """A copy of a message but for one of its fields."""
+    made = type(message)()
+    for field, value in message.ListFields():
+        if field.name == left_out:
+            continue
+        if hasattr(value, "extend"):
+            getattr(made, field.name).extend(value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(made, field.name).CopyFrom(value)
+        else:
+            setattr(made, field.name, value)
+    return made
+
+
+def key(message: Any, field: str) -> bytes:
+    """What a submessage of that field begins with: the field's number, and that its length follows."""
+    return varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
+
+
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the least first."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
 
 
 def data_of(path: Path) -> Path:
