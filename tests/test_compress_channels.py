@@ -20,6 +20,7 @@ from edgekit.hub.graph import Refusal, array, constants
 from edgekit.toolchains.catalog import toolchain
 from tests.lab import channel_cases
 from tests.lab.channel_cases import CASES, Net
+from tests.lab.convert import do, verified
 from tests.lab.onnx_cases import inputs_for, outputs_for, save
 
 SOAK = bool(os.environ.get("EDGEKIT_SOAK"))
@@ -129,6 +130,16 @@ def test_random_networks_in_onnx_runtime(tmp_path: Path) -> None:
     apart = [float(line.split()[1]) for line in ran.stdout.splitlines()]
     assert len(apart) == done > 0.9 * len(made)
     assert max(apart) < 1e-4, ran.stdout
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("format_", ["tflite", "coreml"])
+def test_a_cut_network_is_written(tmp_path: Path, format_: str) -> None:
+    """Splits, joins, a shuffle, sums and transposed convolutions of fewer channels."""
+    smaller, _ = cut(channel_cases.random(1), "50")
+    folder = do(f"write_{format_}", {"hub": save(smaller, tmp_path / "hub.onnx")}, {"precision": "fp32"}).folder
+    found = verified(tmp_path, smaller, next(folder.glob("model.*")), format_)
+    assert found["parity"]["max_abs"] < 1e-4
 
 
 def test_a_transformer_is_the_narrower_transformer() -> None:
