@@ -26,6 +26,11 @@ def advise(model: Model, recipes: Sequence[Recipe], formats: Sequence[Format], d
         err.print(line(one), soft_wrap=True)
 
 
+def tell_budget(words: str) -> None:
+    """What was found for a budget, or became of it."""
+    err.print(words, style="yellow", soft_wrap=True, markup=False)
+
+
 def figures_of(model: Model, progress: Progress) -> Figures:
     """What the rules want to know of a model."""
     found = inspect(model, progress)

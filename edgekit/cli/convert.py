@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.advising import advice_option, advise
+from edgekit.cli.advising import advice_option, advise, tell_budget
 from edgekit.cli.converted import print_conversions
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.options import (
@@ -28,6 +28,7 @@ from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.files import require_place
 from edgekit.model import recognise
 from edgekit.toolchains.jobs import cached
+from edgekit.verbs.auto import kept_within, settled
 from edgekit.verbs.convert import convert
 from edgekit.verbs.source import open_source
 
@@ -72,9 +73,10 @@ def command(
         working(f"reading {model_path.name}") as progress,
         open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source,
     ):
+        steps = settled(source, recipes, folder, tell_budget, progress)
         if not no_advice:
-            advise(source.model, recipes, formats, None, progress)
-        variants = convert(source, recipes, formats, lambda sha256: folder, progress, wishes)
+            advise(source.model, steps, formats, None, progress)
+        variants = convert(source, steps, formats, lambda sha256: folder, progress, wishes)
     if json_wanted:
         print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})
     else:
@@ -83,5 +85,7 @@ def command(
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
         print_file_notes(variants, "the .json beside each file")
+        for words in kept_within(recipes, variants):
+            tell_budget(words)
         err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
     return 4 if any(variant.status == "failed" for variant in variants) else 0

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.advising import advice_option, advise
+from edgekit.cli.advising import advice_option, advise, tell_budget
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
 from edgekit.cli.options import (
@@ -28,10 +28,13 @@ from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.device import resolve
 from edgekit.errors import DeviceError
 from edgekit.model import open_model, recognise
+from edgekit.places import data_dir
 from edgekit.records import Run
 from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
+from edgekit.verbs.auto import kept_within, settled
 from edgekit.verbs.deploy import Deployment, deploy, runs_there
+from edgekit.verbs.source import open_source
 
 
 @click.command("deploy")
@@ -75,12 +78,16 @@ def command(
     needs.toolchains(recognise(model_path), formats, install, recipes)
     needs.native(device, settings.runner, install)
     with cached(not no_cache), working(f"connecting to {device.address}") as progress:
+        steps = recipes
+        if any(recipe.is_auto for recipe in recipes):
+            with open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source:
+                steps = settled(source, recipes, data_dir() / "recipes" / source.model.sha256[:16], tell_budget, progress)
         if not no_advice:
-            advise(open_model(model_path, fixed, progress), recipes, formats, device, progress)
+            advise(open_model(model_path, fixed, progress), steps, formats, device, progress)
         done = deploy(
             model_path,
             device,
-            recipes,
+            steps,
             formats,
             data=data,
             shapes=fixed,
@@ -91,6 +98,8 @@ def command(
             wishes=wishes,
             progress=progress,
         )
+    for words in kept_within(recipes, done.run.variants):
+        tell_budget(words)
     return finish("deploy", done, json_wanted)
 
 

@@ -12,7 +12,7 @@ from edgekit.compress.steps import TECHNIQUES
 from edgekit.errors import InputError
 from edgekit.model import Shapes, open_model
 from edgekit.nearest import unknown
-from edgekit.records import Model, Samples
+from edgekit.records import Model
 from edgekit.samples import prepare
 from edgekit.toolchains.jobs import Job, Progress, run
 
@@ -30,6 +30,8 @@ STRENGTHS: Mapping[str, tuple[str, ...]] = {
 SPELLED = {"quant": "bits"}
 """Other words for a technique."""
 
+DEADLINE_S = 4 * 3600.0
+"""A network of a hundred layers, ten ways each, takes minutes; this is for those that are far larger."""
 BY_DEFAULT = ("quant", "prune")
 
 
@@ -103,13 +105,13 @@ def sensitivity(path: Path, data: Path | None, shapes: Shapes, steps: Sequence[s
     """
     model = open_model(path, shapes, progress)
     samples = prepare(model, data, False, progress)
-    return Sensitivity(model, table(model.hub, samples, steps, most, progress), tuple(steps), samples.origin)
+    return Sensitivity(model, table(model.hub, samples.evaluation, samples.labels, steps, most, progress), tuple(steps), samples.origin)
 
 
-def table(hub: Path, samples: Samples, steps: Sequence[str], most: int | None, progress: Progress) -> Table:
-    """The table of a hub on samples."""
-    files = {"hub": hub, "samples": samples.evaluation} | ({"labels": samples.labels} if samples.labels is not None else {})
-    outcome = run(Job("convert", "sensitivity", files, {"steps": list(steps), "most": most}), progress)
+def table(hub: Path, samples: Path, labels: Path | None, steps: Sequence[str], most: int | None, progress: Progress) -> Table:
+    """The table of a hub on a tensor folder of samples."""
+    files = {"hub": hub, "samples": samples} | ({"labels": labels} if labels is not None else {})
+    outcome = run(Job("convert", "sensitivity", files, {"steps": list(steps), "most": most}), progress, deadline_s=DEADLINE_S)
     return Table.model_validate(outcome.result)
 
 

@@ -27,7 +27,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     model = onnx.load(job.inputs["hub"])
     trial, every = Trial(model, job), {layer.weight for layer in distinct(layers(model))}
-    found = []
+    found: list[dict[str, Any]] = []
     for number, way in enumerate(job.options["ways"]):
         job.progress("trying ways to spread it", number / len(job.options["ways"]))
         changed, spec = ModelProto(), Spec()
