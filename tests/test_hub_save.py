@@ -50,6 +50,8 @@ def test_a_file_written_weight_by_weight_is_the_model(tmp_path: Path) -> None:
     model.metadata_props.add(key="author", value="somebody")
     model.producer_name, model.model_version, model.graph.doc_string = "edgekit", 3, "a graph"
     model.graph.initializer.append(numpy_helper.from_array(np.zeros((300, 70), np.float32), "unused"))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((0, 2), np.float32), "empty"))
+    model.graph.initializer.append(helper.make_tensor("typed", TensorProto.FLOAT, [2], [1.5, -2.0]))
     save(model, tmp_path / "hub.onnx")
     assert onnx.load(tmp_path / "hub.onnx") == model
     assert (tmp_path / "hub.onnx").stat().st_size == len(model.SerializeToString())

@@ -49,9 +49,10 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
             before = weights[layer.weight]
             after = project(before, values, None if channels is None else layer.output_axis, channels or 1, known.sparse is not None)
             change.add(before, after)
-            weights[layer.weight] = after
             if known.palette is None or not known.palette.scaled or not np.array_equal(before, after):
                 known.palette = Palette(values, None if channels is None else layer.output_axis, channels or 1)
+            del before  # a layer may be most of the model
+            weights[layer.weight] = after
         if not change.layers:
             raise Refusal(f"cluster{mine} has nothing to do: no layer has more than {values} weights that could share {values} values; ask for fewer.")
         each = "tensor" if channels is None else counted(channels, "output channel")

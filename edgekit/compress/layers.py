@@ -120,7 +120,8 @@ class Weights(MutableMapping[str, Array]):
         self.tensors = constants(model.graph)
 
     def __getitem__(self, name: str) -> Array:
-        return np.array(array(self.tensors[name]), np.float32)
+        """Not to be written into."""
+        return array(self.tensors[name]).astype(np.float32, copy=False)
 
     def __setitem__(self, name: str, values: Array) -> None:
         """The initializer keeps its name and its type."""

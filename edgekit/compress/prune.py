@@ -50,6 +50,7 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
                 raise Refusal(f"{layer.name!r} would be cut to nothing by prune{mine}: leave it out, or prune less.", node=layer.name)
             change.add(before, after)
             kept[layer.weight] = np.count_nonzero(after) / after.size
+            del before, mask  # a layer may be most of the model
             weights[layer.weight] = after
             remember(spec.of(layer.weight), mine, after)
         notes += said(mine, change, fitting, kept, [layer.name for layer in group if layer not in fitting])

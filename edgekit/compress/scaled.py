@@ -45,6 +45,7 @@ def scale_layers(model: ModelProto, spec: Spec, technique: str, wish: Wish, proj
         before = weights[layer.weight]
         after = project(before, layer.output_axis, known.sparse is not None)
         change.add(before, after)
+        del before  # a layer may be most of the model
         weights[layer.weight] = after
         known.palette = Palette(3 if known.sparse else values, layer.output_axis, scaled=True)
     notes.append(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from edgekit.hub.graph import walk
 from edgekit.hub.shapes import skeleton
@@ -34,17 +34,24 @@ def save(model: ModelProto, path: Path, limit_bytes: int = PROTOBUF_BYTES - GRAP
 def write(model: ModelProto, path: Path) -> None:
     """One protobuf, written a weight at a time: `SerializeToString` of a whole model takes two to three times its size beside it.
 
-    A message is its fields one after the other in any order (protobuf.dev, "Encoding"), so the weights come last in the graph, and it in the model.
+    A message is its fields one after the other in any order (protobuf.dev, "Encoding"), so a weight's raw data come last in
+    it, the weights in the graph, and the graph in the model.
     """
-    weights = model.graph.initializer
-    sizes = [tensor.ByteSize() for tensor in weights]
+    heads = [head(tensor) for tensor in model.graph.initializer]
+    sizes = [len(head) + len(tensor.raw_data) for head, tensor in zip(heads, model.graph.initializer, strict=True)]
     rest = without(model.graph, "initializer").SerializeToString()
     total = len(rest) + sum(1 + len(varint(size)) + size for size in sizes)
     with path.open("wb") as file:
         file.write(without(model, "graph").SerializeToString() + key(model, "graph") + varint(total) + rest)
-        for tensor, size in zip(weights, sizes, strict=True):
-            file.write(key(model.graph, "initializer") + varint(size))
-            file.write(tensor.SerializeToString())
+        for begin, tensor, size in zip(heads, model.graph.initializer, sizes, strict=True):
+            file.write(key(model.graph, "initializer") + varint(size) + begin)
+            file.write(tensor.raw_data)
+
+
+def head(tensor: TensorProto) -> bytes:
+    """A stored tensor up to its raw data: all of it, where it has none."""
+    rest = bytes(without(tensor, "raw_data").SerializeToString())
+    return rest + key(tensor, "raw_data") + varint(len(tensor.raw_data)) if tensor.HasField("raw_data") else rest
 
 
 def without(message: Any, left_out: str) -> Any:
@@ -63,7 +70,7 @@ def without(message: Any, left_out: str) -> Any:
 
 
 def key(message: Any, field: str) -> bytes:
-    """What a submessage of that field begins with: the field's number, and that its length follows."""
+    """What a field of bytes or of a message begins with: the field's number, and that its length follows."""
     return varint(message.DESCRIPTOR.fields_by_name[field].number << 3 | 2)
 
 
