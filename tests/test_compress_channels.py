@@ -178,6 +178,24 @@ def test_the_least_read_go_first() -> None:
     np.testing.assert_array_equal(array(constants(smaller.graph)["w2"]), np.array([[0.1, 0.2], [0, 0.1]], np.float32))
 
 
+def test_scores_for_a_part_of_the_network_are_left_out() -> None:
+    hub = channel_cases.flattened()
+    _, notes = cut(hub, "50", importance={"w0": np.arange(6, dtype=np.float32)})
+    assert "there are no scores for w2" in notes[-1]
+
+
+def test_a_part_that_is_split_off_keeps_a_channel() -> None:
+    """The channels that matter least are all of one part."""
+    net = Net()
+    few, many = net.several("Split", net.conv("x", 3, 8), net.integers(2, 6), outputs=2, axis=1)
+    hub = net.hub(channel_cases.IMAGE, net.classify(net.add("Concat", net.add("Relu", few), many, axis=1), 8))
+    weights = constants(hub.graph)["w3"]
+    weights.CopyFrom(numpy_helper.from_array(array(weights) * np.array([0.01] * 2 + [1] * 6, np.float32), "w3"))
+    smaller, notes = cut(hub, "25", per_layer=True)
+    assert notes[1] == "w0 8 → 7"
+    assert outputs_for(smaller, inputs_for(hub, 1))[0].shape == (1, 1, 5)
+
+
 def test_overrides_and_layers_left_alone() -> None:
     hub = channel_cases.flattened()
     stem, hidden = hub.graph.node[0].name, "w2"
@@ -222,7 +240,7 @@ def test_what_cannot_go_is_named() -> None:
     likely = net.add("Softmax", net.conv("x", 3, 8), axis=1)
     with pytest.raises(Refusal, match="Softmax 'Softmax_1' runs across them"):
         cut(net.hub(channel_cases.IMAGE, net.classify(likely, 8)), "50")
-    with pytest.raises(Refusal, match="is not one channel"):
+    with pytest.raises(Refusal, match="too few to remove"):
         cut(channel_cases.flattened(), "1", per_layer=True)
 
 

@@ -52,13 +52,14 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
     if not free:
         raise Refusal(f"no channel of the model can be removed: {stuck(found)}", kind="convert")
     own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(called(group.makers, names), ""))}
-    gone = choose(free, importance(traced, label, free, wish), part, wish.per_layer, own)
+    score, weighed = importance(traced, label, free, wish)
+    gone = choose(free, score, part, wish.per_layer, own)
     gone = spare(traced, label, gone)
     removed = np.zeros(traced.count, bool)
     for members in gone.values():
         removed[members] = True
     if not removed.any():
-        raise Refusal(f"{part:.0%} of the channels of groups of {sizes(free)} is not one channel: give a larger percentage", kind="convert")
+        raise Refusal(f"{part:.0%} of groups of {sizes(free)} channels is too few to remove, rounded to whole tiles: give a larger percentage", kind="convert")
     lost = cut(model, spec, traced, ~removed[label])
     after = figures(model)
     return [
@@ -66,6 +67,7 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
         f"{before['parameters']:,} parameters became {after['parameters']:,}, {before['macs']:,} multiply-accumulates {after['macs']:,}",
         listed(free, gone),
         *kept_whole(found, traced),
+        *weighed,
         *moved,
         *lost,
     ]

@@ -21,8 +21,8 @@ the most channels and the fewest multiply-accumulates, would be cut), and keeps 
 LEAST = 0.75
 
 
-def importance(trace: Trace, label: Array, free: Sequence[Group], wish: Wish) -> Array:
-    """float64 [channels of the trace]: the importance of each class, in one unit for the whole network; 0 where none is known.
+def importance(trace: Trace, label: Array, free: Sequence[Group], wish: Wish) -> tuple[Array, list[str]]:
+    """float64 [channels of the trace]: the importance of each class, in one unit for the whole network; 0 where none is known. And notes.
 
     Of the weights: the share of its readers' energy (sum of squares) that a cut takes from them, added up over all tensors that read the channel.
     The norm of the weights that make it says little once a normalisation is folded into them (He et al. 2014, "Reshaping deep neural network for
@@ -44,9 +44,11 @@ def importance(trace: Trace, label: Array, free: Sequence[Group], wish: Wish) ->
             found = squares(values, axis)
             np.add.at(energy[slot.makes], own, found / max(float(found.sum()), np.finfo(np.float64).tiny))
             read[own] |= not slot.makes
-    if all(scored[group.members].all() for group in free):
-        return scores
-    return np.where(read, energy[False], energy[True])
+    bare = next((group.name for group in free if not scored[group.members].all()), None)
+    if bare is None:
+        return scores, []
+    notes = [f"channels are weighed by the weights that read them, as there are no scores for {bare}"] if wish.importance else []
+    return np.where(read, energy[False], energy[True]), notes
 
 
 def squares(values: Array, axis: int) -> Array:
