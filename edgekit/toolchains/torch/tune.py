@@ -60,11 +60,11 @@ def tuned(job: Job) -> dict[str, Any]:
     original, twin = Twin(teacher_hub), Twin(hub)
     student = Student(twin, hub, constraints_of(hub, spec, bits, twin, original))
     if bits is not None and bits.activations is not None:
-        student.put_on_grids(sites(hub, twin.tensor_names), training, bits.activations)
+        student.put_on_grids(sites(hub, student.floating(training)), training, bits.activations)
     teacher = Teacher(original, output_names(teacher_hub.graph))
     loss = loss_of(hub, teacher_hub, teacher, training, options)
     settings = defaults.settings(options, figures(hub)["macs"], len(training))
-    loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress)
+    loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress, defaults.at_once(hub))
     done = loop.run()
     student.write_back(hub, spec)
     notes = [*done.notes, told(done.history, done.best_epoch, len(training), len(validation), training.labels is not None, done.stopped)]

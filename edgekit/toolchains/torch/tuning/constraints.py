@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from edgekit.compress.layers import Layer
-from edgekit.hub.compressed import Grid, floats, integers
+from edgekit.hub.compressed import Grid, block_axis, floats, integers
 from edgekit.hub.compressed import Tensor as Held
 from edgekit.toolchains.torch.tuning.grids import WeightGrid
 from edgekit.toolchains.torch.tuning.masks import Mask
@@ -70,9 +70,8 @@ class Constrained:
             return WeightGrid(values, held.grid.bits, held.grid.axis, held.grid.block, held.grid.scale)
         if held.palette is not None and not held.palette.scaled and (held.palette.axis != layer.output_axis or held.palette.group != 1):
             return WeightGrid(values, bits.weights, None)  # with a step size for each channel, a shared value would be several
-        block = bits.block if bits.block is not None and layer.shape[layer.input_axis] > bits.block else None
-        axis = layer.output_axis
-        return WeightGrid(values, bits.weights, axis, block)
+        blocks = bits.block is not None and block_axis(layer.output_axis) == layer.input_axis and layer.shape[layer.input_axis] > bits.block
+        return WeightGrid(values, bits.weights, layer.output_axis, bits.block if blocks else None)
 
     @property
     def learned(self) -> dict[str, Tensor]:

@@ -25,7 +25,8 @@ WARM_UP = 0.05
 """Share of the steps in which the learning rate grows to its full size."""
 LAST = 0.01
 """Of the learning rate, at the end of the cosine."""
-EVALUATION_BATCH = 250
+SETTLING = 0.5
+"""Share of the steps before validation is awaited to get better: earlier the learning rate is large, and weights may still become zero."""
 KEEP_EVERY_S = 20.0
 TRIED = 5
 """Steps whose time is taken where a run is given seconds; the first warms up, so the least counts."""
@@ -43,11 +44,8 @@ class Settings:
     """Of step sizes, palettes and scales."""
     batch: int = 64
     seed: int = 0
-    weight_decay: float = 0.0
     patience: int | None = None
-    """Epochs without a better validation before it stops; None: all are run."""
-    mixed: float = 0.0
-    """Share of batches whose samples are mixed with each other."""
+    """Epochs of the second half without a better validation after which it stops; None: all are run."""
     seconds: float | None = None
     """About how long it may take: so many epochs are run as that holds."""
 
@@ -66,6 +64,8 @@ class Run:
     """Samples that are computed at once."""
     best: float = math.inf
     best_epoch: int = -1
+    waited: int = 0
+    """Epochs since then, of those in which the learning rate is small."""
     history: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stopped: str = ""
@@ -84,24 +84,24 @@ class Loop:
     Args:
         kept: a folder that survives a kill, or None.
         say: told of progress: a sentence and the share that is done.
+        chunk: samples that memory holds at once.
     """
 
     def __init__(
         self, student: Student, teacher: Teacher, loss: Loss, training: Samples, validation: Samples, settings: Settings, key: str, kept: Path | None,
-        say: Callable[[str, float], None],
+        say: Callable[[str, float], None], chunk: int = 250,
     ) -> None:  # fmt: skip
         self.student, self.teacher, self.loss, self.settings, self.kept, self.say = student, teacher, loss, settings, kept, say
-        self.training, self.validation = training, validation
-        self.targets = [teacher(batch, loss.theirs) for batch in validation.batches(EVALUATION_BATCH)]
-        self.known = None if settings.mixed else teacher.all(training, loss.theirs)
+        self.training, self.validation, self.chunk = training, validation, chunk
+        self.targets = [teacher(batch, loss.theirs) for batch in validation.batches(chunk)]
+        self.known = teacher.all(training, loss.theirs, chunk)
         steps = student.steps()
         weights = [value for name, value in student.parameters().items() if name not in steps]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": settings.weight_decay, "lr": settings.lr},
-             {"params": list(steps.values()), "weight_decay": 0.0, "lr": settings.step_lr}]
-        )  # fmt: skip
+        self.optimizer = torch.optim.AdamW([{"params": weights, "lr": settings.lr}, {"params": list(steps.values()), "lr": settings.step_lr}], weight_decay=0.0)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.run_ = Run(key, settings.epochs, chunk=settings.batch)
+        self.run_ = Run(key, settings.epochs, chunk=min(chunk, settings.batch))
+        if chunk < settings.batch:
+            self.run_.notes.append(in_parts(chunk, settings.batch))
         self.best: Tensors = student.snapshot()
         self.saved_at = time.monotonic()
 
@@ -166,7 +166,7 @@ class Loop:
         self.judge(run.total / len(batches))
         run.epoch, run.step, run.total = run.epoch + 1, 0, 0.0
         patience = self.settings.patience
-        if patience is not None and run.best < math.inf and run.epoch - 1 - run.best_epoch >= patience and run.epoch < self.run_.epochs:
+        if patience is not None and run.waited >= patience and run.epoch < run.epochs:
             run.stopped = f"validation was no better for {patience} epochs"
         self.keep()
 
@@ -176,7 +176,9 @@ class Loop:
         found, metric = self.validated()
         run.history.append({"epoch": run.epoch + 1, "loss": loss, "validation": found, "metric": metric})
         if found < run.best and not self.student.unready():
-            run.best, run.best_epoch, self.best = found, run.epoch, self.student.snapshot()
+            run.best, run.best_epoch, run.waited, self.best = found, run.epoch, 0, self.student.snapshot()
+        elif self.done > SETTLING:
+            run.waited += 1
         told = "" if metric is None else f", {metric:.1%} right in validation"
         self.say(f"tuning: epoch {run.epoch + 1} of {self.run_.epochs}, loss {loss:.4f}, in validation {found:.4f}{told}", (run.epoch + 1) / self.run_.epochs)
 
@@ -191,7 +193,7 @@ class Loop:
                 if not out_of_memory(exc) or run.chunk == 1:
                     raise
                 run.chunk = max(1, run.chunk // 2)
-                run.notes.append(f"memory holds no more than {run.chunk} samples at once: each step of {len(rows)} is computed in parts")
+                run.notes.append(in_parts(run.chunk, self.settings.batch))
                 continue
             if math.isfinite(total):
                 self.optimizer.step()
@@ -199,28 +201,17 @@ class Loop:
 
     def part(self, rows: Tensor, share: float) -> float:
         batch = self.training.rows(rows)
-        if self.settings.mixed:
-            batch = self.mixed(batch, int(rows[0]))
         wanted = self.teacher(batch, self.loss.theirs) if self.known is None else {name: one[rows] for name, one in self.known.items()}
         loss = self.loss(self.student(batch.inputs, self.loss.mine), wanted, batch.labels) * share
         loss.backward()
         return float(loss.detach())
-
-    def mixed(self, batch: Samples, seed: int) -> Samples:
-        draw = np.random.default_rng([self.settings.seed, self.run_.epoch, self.run_.step, seed])
-        if draw.random() >= self.settings.mixed:
-            return batch
-        share = torch.from_numpy(draw.random(len(batch)).astype(np.float32))
-        other = torch.from_numpy(draw.permutation(len(batch)))
-        weights = [share.reshape(-1, *[1] * (one.ndim - 1)) for one in batch.inputs]
-        return Samples(tuple(weight * one + (1 - weight) * one[other] for weight, one in zip(weights, batch.inputs, strict=True)), None)
 
     def validated(self) -> tuple[float, float | None]:
         """Mean loss over the validation samples, and the share of them that is classified right (without labels: as the teacher does)."""
         total, right = 0.0, 0
         self.student.twin.eval()
         with torch.no_grad():
-            for batch, wanted in zip(self.validation.batches(EVALUATION_BATCH), self.targets, strict=True):
+            for batch, wanted in zip(self.validation.batches(self.chunk), self.targets, strict=True):
                 found = self.student(batch.inputs, self.loss.mine)
                 total += float(self.loss(found, wanted, batch.labels)) * len(batch)
                 right += self.loss.right(found, wanted, batch.labels) or 0
@@ -248,6 +239,10 @@ class Loop:
                 self.optimizer.state[value] = parts
         self.say(f"tuning: going on after {self.run_.epoch} epochs and {self.run_.step} steps of an earlier run", self.done)
         return True
+
+
+def in_parts(chunk: int, batch: int) -> str:
+    return f"memory holds no more than {chunk} samples at once: each step of {batch} is computed in parts"
 
 
 def out_of_memory(exc: BaseException) -> bool:

@@ -22,6 +22,7 @@ OnGrid = TensorGrid | FixedGrid
 CALIBRATION = 256
 """Samples that ranges of activations begin with (Krishnamoorthi 2018, section 3: 100 or more)."""
 CALIBRATION_BATCH = 32
+WIDEST = 1e6
 SEEN = 20_000
 """Values of a tensor, at most, from which the first step size is searched."""
 
@@ -45,6 +46,13 @@ class Student:
     def __call__(self, inputs: Iterable[Tensor], names: Iterable[str]) -> Tensors:
         """The named tensors for a batch."""
         return captured(self.twin, self.outputs, list(inputs), list(names))
+
+    def floating(self, samples: Samples) -> list[str]:
+        """The tensors that a grid can hold: floats of a range that integers divide sensibly (not those with −1e9 for what is masked)."""
+        self.twin.eval()
+        with torch.no_grad():
+            found = self(samples.rows(torch.arange(2)).inputs, self.twin.tensor_names)
+        return [name for name, value in found.items() if value.is_floating_point() and value.numel() and float(value.abs().max()) < WIDEST]
 
     def put_on_grids(self, found: Iterable[Site], samples: Samples, bits: int) -> None:
         """Give each site a grid whose range is what the first samples make of it."""

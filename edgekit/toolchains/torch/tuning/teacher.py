@@ -12,7 +12,6 @@ from edgekit.toolchains.torch.tuning.student import captured
 Tensor = Any
 Tensors = dict[str, Any]
 
-BATCH = 250
 KNOWN_BYTES = 512_000_000
 """What the teacher's tensors for all training samples may take; above it they are computed for each batch anew."""
 
@@ -32,10 +31,10 @@ class Teacher:
             found = captured(self.twin, self.outputs, list(batch.inputs), list(names))
         return {name: found[name] for name in names}
 
-    def all(self, samples: Samples, names: tuple[str, ...]) -> Tensors | None:
-        """The tensors for all samples, or None where they would not fit."""
+    def all(self, samples: Samples, names: tuple[str, ...], size: int) -> Tensors | None:
+        """The tensors for all samples, so many at once; None where they would not fit."""
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
-        for batch in samples.batches(BATCH):
+        for batch in samples.batches(size):
             found = self(batch, names)
             if sum(one[0].numel() * 4 for one in found.values()) * len(samples) > KNOWN_BYTES:
                 return None
