@@ -17,7 +17,7 @@ from edgekit.cli.say import Column, as_json, out, print_json, print_table
 from edgekit.nearest import unknown
 
 FOLDER = Path(edgekit.__file__).parent / "explain"
-ORDER = ("conversion", "quantization", "advice", "parity", "latency", "memory", "conditions", "runners", "choice", "emulated")
+ORDER = ("conversion", "quantization", "compression", "advice", "parity", "latency", "memory", "conditions", "runners", "choice", "emulated")
 WIDTH = 110
 """Longer lines are hard to read, however wide the terminal."""
 
