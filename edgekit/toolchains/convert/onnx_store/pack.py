@@ -2,7 +2,7 @@
 
 Few different values: their numbers as digits of a byte (base 3 holds five of ternary weights, base 16 two of a palette). Many zeros: a bit
 for each value that says whether it is zero, and the others in a row. ONNX Runtime computes all of it once, when a session is made, so
-such a file is as fast as with the constant as it was, and takes that much memory while it runs.
+such a file is as fast as with the constant as it was. It takes no less memory while it runs, and up to twice as much in making the session.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ LEAST_BYTES = 256
 
 NODE_BYTES = 40
 """What a node of a chain takes in the file, with the names of its ends."""
+
+LARGE = 1 << 20
+"""So many values are read off a table of what each byte stands for, which is a hundredth of them then, and not computed: ONNX Runtime keeps
+what each node of a chain gives until a session is made, and that is half as much."""
+
+LONGEST_GAP = 255
+"""A byte says how far it is to the next value."""
 
 MOST_VALUES = 16
 """Of more than these not two fit into a byte."""
@@ -76,9 +83,11 @@ def packed(name: str, values: Array) -> Chain | None:
     if values.nbytes < LEAST_BYTES:
         return None
     chains = []
-    for build in (dense, masked):
+    for build in (dense, masked, scattered):
         chain = Chain(name)
         if (flat := build(chain, values.reshape(-1))) is not None:
+            if chain.nodes[-1].op_type == "Reshape":
+                flat = chain.nodes.pop().input[0]
             chain.node("Reshape", flat, chain.constant(np.array(values.shape, np.int64)))
             chains.append(chain)
     best = min(chains, key=lambda one: one.nbytes, default=None)
@@ -91,6 +100,8 @@ def dense(chain: Chain, flat: Array) -> str | None:
     if palette is None:
         return None
     codes = np.searchsorted(palette, flat)
+    if flat.size >= LARGE:
+        return looked_up(chain, codes, palette)
     return chain.node("Gather", chain.constant(palette), digits(chain, codes, max(len(palette), 2)))
 
 
@@ -99,7 +110,7 @@ def masked(chain: Chain, flat: Array) -> str | None:
     kept = flat != 0
     if kept.mean() > 0.75 or not kept.any():  # a bit each is more than is saved, even of 4-bit values
         return None
-    bits = digits(chain, kept.astype(np.int64), 2)
+    bits = digits(chain, kept.astype(np.int64), 2) if flat.size < LARGE else looked_up(chain, kept.astype(np.int64), np.array([0, 1], np.int32))
     counted = chain.node("CumSum", bits, chain.constant(np.array(0, np.int32)))
     places = chain.node("Mul", counted, bits)
     zero = np.zeros(1, flat.dtype)
@@ -109,6 +120,27 @@ def masked(chain: Chain, flat: Array) -> str | None:
     else:
         rows = chain.node("Concat", chain.constant(zero), others, axis=0)
     return chain.node("Gather", rows, places)
+
+
+def scattered(chain: Chain, flat: Array) -> str | None:
+    """A byte for each value that is not zero, which says how far it is from the one before; a zero is one of them where that is too far."""
+    places = np.flatnonzero(flat)
+    if places.size > flat.size // 4 or not places.size:  # a bit for each value is less
+        return None
+    gaps = np.diff(places, prepend=-1)
+    more = (gaps - 1) // LONGEST_GAP
+    ends = np.cumsum(more + 1) - 1
+    steps = np.full(int(ends[-1]) + 1, LONGEST_GAP, np.uint8)
+    steps[ends] = gaps - more * LONGEST_GAP
+    values = np.zeros(steps.size, flat.dtype)
+    values[ends] = flat[places]
+    wide = chain.node("Cast", chain.constant(steps), to=onnx.TensorProto.INT32)
+    after = chain.node("CumSum", wide, chain.constant(np.array(0, np.int32)))
+    where = chain.node("Sub", after, chain.constant(np.array(1, np.int32)))
+    kept = dense(chain, values) or chain.constant(values)
+    empty = helper.make_tensor("", helper.np_dtype_to_tensor_dtype(flat.dtype), [1], [0])
+    zeros = chain.node("ConstantOfShape", chain.constant(np.array([flat.size], np.int64)), value=empty)
+    return chain.node("ScatterElements", zeros, where, kept, axis=0)
 
 
 def different(flat: Array) -> Array | None:
@@ -129,13 +161,32 @@ def in_a_byte(base: int) -> int:
 
 def digits(chain: Chain, codes: Array, base: int) -> str:
     """Codes below `base`, several in a byte, and the nodes that make a row of int32 of them."""
-    powers = base ** np.arange(in_a_byte(base))[::-1]
-    whole = np.append(codes, np.zeros(-codes.size % powers.size, codes.dtype)).reshape(-1, powers.size)
-    stored = chain.constant((whole @ powers).astype(np.uint8).reshape(-1, 1))
-    wide = chain.node("Cast", stored, to=onnx.TensorProto.INT32)
+    powers, stored = several(codes, base)
+    wide = chain.node("Cast", chain.constant(stored.reshape(-1, 1)), to=onnx.TensorProto.INT32)
     shifted = chain.node("Div", wide, chain.constant(powers.astype(np.int32)))
     single = chain.node("Mod", shifted, chain.constant(np.array(base, np.int32)))
-    row = chain.node("Reshape", single, chain.constant(np.array([-1], np.int64)))
-    if whole.size == codes.size:
-        return row
-    return chain.node("Slice", row, chain.constant(np.array([0], np.int64)), chain.constant(np.array([codes.size], np.int64)))
+    return row(chain, single, codes.size, stored.size * powers.size)
+
+
+def looked_up(chain: Chain, codes: Array, palette: Array) -> str:
+    """Codes as `digits` has them, and a table of the values that each byte stands for."""
+    powers, stored = several(codes, max(len(palette), 2))
+    table = np.arange(powers[0] * max(len(palette), 2)).reshape(-1, 1) // powers % max(len(palette), 2)
+    wide = chain.node("Cast", chain.constant(stored), to=onnx.TensorProto.INT32)
+    found = chain.node("Gather", chain.constant(np.resize(palette, max(len(palette), 2))[table]), wide)
+    return row(chain, found, codes.size, stored.size * powers.size)
+
+
+def several(codes: Array, base: int) -> tuple[Array, Array]:
+    """What each digit of a byte counts for, and the bytes; the last is filled up with zeros."""
+    powers = base ** np.arange(in_a_byte(base))[::-1]
+    whole = np.append(codes, np.zeros(-codes.size % powers.size, codes.dtype)).reshape(-1, powers.size)
+    return powers, (whole @ powers).astype(np.uint8)
+
+
+def row(chain: Chain, source: str, count: int, stored: int) -> str:
+    """One axis, without what filled up the last byte."""
+    flat = chain.node("Reshape", source, chain.constant(np.array([-1], np.int64)))
+    if stored == count:
+        return flat
+    return chain.node("Slice", flat, chain.constant(np.array([0], np.int64)), chain.constant(np.array([count], np.int64)))
