@@ -246,7 +246,13 @@ def test_integers_in_the_file_are_those_of_the_grid(whole: Stored) -> None:
     assert np.array_equal(whole.found["conv_three_entries.scale.0"].ravel(), np.float32(said.grid.scale))
 
 
-ACTIVATIONS = {"x": Grid(8, (0.03,), (3,)), "conv.four.y": Grid(8, (0.01,), (0,), signed=False), "m": Grid(8, (0.002,), (-5,)), "s": Grid(4, (0.1,), (0,))}
+ACTIVATIONS = {
+    "x": Grid(8, (0.03,), (3,)),
+    "conv.four.y": Grid(8, (0.01,), (0,), signed=False),
+    "m": Grid(8, (0.002,), (-5,)),
+    "s": Grid(4, (0.1,), (0,)),
+    "y": Grid(8, (0.1,), (0,)),
+}
 
 
 def test_a_float16_package_rounds_once_and_finds_tensors_by_their_values(make: Make) -> None:
@@ -261,7 +267,7 @@ def test_a_float16_package_rounds_once_and_finds_tensors_by_their_values(make: M
         assert np.array_equal(half.found[f"{called(name)}_to_fp16_integers.data.0"], integers(values, said.grid)), name
         np.testing.assert_allclose(half.found[f"{called(name)}_to_fp16_integers"], values, rtol=2**-10)
     assert "3 activations are int8, with the scales that tuning learned" in half.notes
-    assert "not of 8 bits for a whole tensor, so float: s" in half.notes
+    assert "not of 8 bits for a whole tensor, so float: s\n" in half.notes
     assert pairs(half) == {
         "x_to_fp16": ("int8", np.float16(0.03), 3),
         "relu_1_cast_fp16": ("uint8", np.float16(0.01), 0),
