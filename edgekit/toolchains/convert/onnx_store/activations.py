@@ -104,7 +104,7 @@ def bias(model: onnx.ModelProto, node: onnx.NodeProto, values: Array, scale: Arr
     if np.abs(whole).max(initial=0) >= 2**31:
         return
     name = f"{node.output[0]}:bias"
-    tensors = {f"{name}:q": whole.astype(np.int32), f"{name}:s": scale.astype(np.float32), f"{name}:z": np.zeros(scale.shape, np.int32)}
+    tensors = {f"{name}:q": whole.astype(np.int32), f"{name}:s": scale.astype(np.float32)}  # no zero point is zero
     model.graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in tensors.items())
     made = helper.make_node("DequantizeLinear", list(tensors), [name])
     if scale.ndim:
