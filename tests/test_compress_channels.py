@@ -162,6 +162,7 @@ def test_heads_go_whole() -> None:
     smaller, notes = cut(channel_cases.attention(0), "50", per_layer=True)
     assert "w2 4 → 2" in notes[1]
     assert [list(tensor.dims) for tensor in smaller.graph.initializer if tensor.name in ("w2", "w5", "w8")] == [[6, 10]] * 3
+    assert "w2 4 → 2" in cut(channel_cases.stacked_attention(0), "50", per_layer=True)[1][1]
 
 
 def test_the_least_read_go_first() -> None:
@@ -240,6 +241,13 @@ def test_what_cannot_go_is_named() -> None:
     likely = net.add("Softmax", net.conv("x", 3, 8), axis=1)
     with pytest.raises(Refusal, match="Softmax 'Softmax_1' runs across them"):
         cut(net.hub(channel_cases.IMAGE, net.classify(likely, 8)), "50")
+    net = Net()
+    with pytest.raises(Refusal, match="Add 'Add_1' joins them with what is computed without weights"):
+        cut(net.hub(channel_cases.IMAGE, net.classify(net.add("Add", net.conv("x", 3, 3), "x"), 3)), "50")
+    net = Net()
+    thin = net.add("Slice", net.conv("x", 3, 8), net.integers(0), net.integers(8), net.integers(1), net.integers(2))
+    with pytest.raises(Refusal, match="Slice 'Slice_1' takes one in 2"):
+        cut(net.hub(channel_cases.IMAGE, net.classify(thin, 4)), "50")
     with pytest.raises(Refusal, match="too few to remove"):
         cut(channel_cases.flattened(), "1", per_layer=True)
 

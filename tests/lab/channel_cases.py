@@ -151,8 +151,23 @@ def pieces(seed: int = 0) -> onnx.ModelProto:
     run = net.add("Slice", stem, net.integers(-12), net.integers(1000), net.integers(1))
     turned = net.add("Gather", two, net.integers(9, 8, 7, 6, 5, 4, 3, 2, 1, 0), axis=1)
     padded = net.add("Pad", one, net.integers(0, 1, 1, 1, 0, 3, 1, 1), net.constant(np.float32(0.5)))
+    run = net.add("Slice", net.conv(run, 12, 16), net.integers(2), net.integers(14), net.integers(1))
     joined = net.add("Concat", net.conv(run, 12, 8), net.conv(turned, 10, 8), net.conv(net.add("Slice", padded, *crop(net)), 10, 8), axis=1)
     return net.hub(IMAGE, net.classify(net.add("Tile", joined, net.integers(1, 2, 1, 1)), 48))
+
+
+def rows(seed: int = 0) -> onnx.ModelProto:
+    """Two images joined along their rows."""
+    net = Net(seed)
+    return net.hub(IMAGE, net.classify(net.add("Concat", net.conv("x", 3, 8), net.conv("x", 3, 8), axis=2), 8))
+
+
+def bilinear(seed: int = 0) -> onnx.ModelProto:
+    """Channels of one layer times channels of another, flattened: those of one go, those of the other stay."""
+    net = Net(seed)
+    one = net.add("Reshape", net.conv("x", 3, 6), net.integers(1, 6, 64))
+    two = net.add("Transpose", net.add("Reshape", net.conv("x", 3, 4), net.integers(1, 4, 64)), perm=[0, 2, 1])
+    return net.hub(IMAGE, net.gemm(net.add("Flatten", net.add("MatMul", one, two)), 24, 5))
 
 
 def crop(net: Net) -> tuple[str, str, str]:
@@ -221,7 +236,7 @@ def shared(seed: int = 0) -> onnx.ModelProto:
 CASES: dict[str, Callable[[int], onnx.ModelProto]] = {
     made.__name__: made
     for made in (
-        residual, concat, depthwise, grouped, flattened, channels_last, squeeze_excite, normalised, unet, pieces, shuffled, attention,
+        residual, concat, depthwise, grouped, flattened, channels_last, squeeze_excite, normalised, unet, pieces, rows, bilinear, shuffled, attention,
         stacked_attention, two_heads, recurrent, shared,
     )
 }  # fmt: skip

@@ -140,7 +140,7 @@ def part(trace: Trace, node: NodeProto) -> None:
         if channels is None:
             continue
         if step != 1:
-            trace.freeze(channels, f"Slice {title(node)!r} takes every {step}th")
+            trace.freeze(channels, f"Slice {title(node)!r} takes one in {step}")
         given[axis] = channels[start:end:step]
     trace.axes[node.output[0]] = given
 
