@@ -1,0 +1,173 @@
+"""Networks and recipes in, the table of what compression costs and saves out: means over seeds with their spread, held against bars.
+
+    python examples/compression/table.py [--seeds 3] [--only TEXT] [--unlabelled] [--out FOLDER]
+
+Trains each network, converts it under each recipe to TFLite, Core ML and ONNX with `edgekit convert`, and reads the figures from its JSON: all
+of them are measured on the files, on samples that neither training nor tuning has seen. Prints the table and writes `table.md` and `table.json`.
+What was made is in edgekit's cache, so a run that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from edgekit.toolchains.catalog import toolchain  # noqa: E402
+from examples.compression import data  # noqa: E402
+
+EDGEKIT = Path(sys.executable).parent / "edgekit"
+FORMATS = ("tflite", "coreml", "onnx")
+NEAR_POINTS = 0.3
+"""How far the formats' accuracies may be apart."""
+SIZES = {"download": "download_bytes", "stored": "size_bytes"}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a recipe has to reach on a network."""
+
+    network: str
+    recipe: str
+    lost_points: float
+    """Against fp32, mean over seeds."""
+    smaller: float = 0.0
+    """Than fp32, in the format and by the measure where it is smallest."""
+    measure: str = "download"
+    """`download`: deflated; `stored`: as it lies on disk."""
+    parameters: float = 1.0
+    macs: float = 1.0
+    """At most, as a share of the network's own."""
+
+
+BARS = (
+    Bar("cnn", "w8a8", 0.3, 3.8, "stored"),
+    Bar("depthwise", "prune50+tune", 0.3),
+    Bar("depthwise", "prune80+tune", 1.0),
+    Bar("cnn", "prune90+tune", 1.0),
+    Bar("cnn", "channels50+tune", 1.0, parameters=0.5),
+    Bar("cnn", "lowrank50+tune", 0.5, macs=0.55),
+    Bar("cnn", "cluster16+tune", 0.5, 6.0),
+    Bar("cnn", "w4+tune", 0.5, 7.5, "stored"),
+    Bar("cnn", "w2+tune", 1.0, 14.0, "stored"),
+    Bar("depthwise", "w2+tune", 1.5),
+    Bar("depthwise", "ternary+tune", 1.5),
+    Bar("depthwise", "binary+tune", 2.5),
+    Bar("cnn", "student:width50+tune", 1.0),
+    Bar("cnn", "channels50+tune+w8a8", 1.0, 10.0),
+    Bar("cnn", "prune80+cluster16+tune+w8a8", 1.0, 10.0),
+    Bar("series", "prune80+tune+w8a8", 1.0),
+    Bar("transformer", "w4+tune", 1.0),
+)
+DATA = {"cnn": "mnist", "depthwise": "mnist", "series": "power", "transformer": "digits"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One network of one seed under one recipe."""
+
+    lost_points: float
+    apart_points: float
+    """Between the best format's accuracy and the worst's."""
+    smaller: dict[str, dict[str, float]]
+    """Measure → format → times smaller than fp32."""
+    parameters: float
+    macs: float
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def network(name: str, seed: int, folder: Path) -> Path:
+    """The trained network's `.pt2`."""
+    file = folder / f"{name}-{seed}.pt2"
+    if not file.exists():
+        argv = [toolchain("torch").python, HERE / "train.py", "--network", name, "--data", samples(name, folder), "--out", file, "--seed", str(seed)]
+        subprocess.run(argv, check=True, capture_output=True, env=environment())
+    return file
+
+
+def samples(name: str, folder: Path) -> Path:
+    return data.write(DATA[name], folder / DATA[name])
+
+
+def found(bar: Bar, seed: int, folder: Path, labelled: bool) -> Found:
+    """Convert and read the figures."""
+    where = samples(bar.network, folder)
+    training = where / ("train.npz" if labelled else "unlabelled.npz")
+    argv: list[str | Path] = [EDGEKIT, "convert", network(bar.network, seed, folder), "--to", ",".join(FORMATS), "--recipe", f"fp32,{bar.recipe}"]
+    argv += ["--train", training, "--data", where / "test.npz", "--seed", str(seed), "--json", "-o", folder / "files"]
+    said = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, env=environment()).stdout)
+    by = {(artifact["recipe"], artifact["format"]): artifact for artifact in said["artifacts"]}
+    return read(bar.recipe, by)
+
+
+def read(recipe: str, by: dict[tuple[str, str], dict[str, Any]]) -> Found:
+    plain, made = ({fmt: by[name, fmt] for fmt in FORMATS} for name in ("fp32", recipe))
+    accuracies = [made[fmt]["accuracy"]["value"] for fmt in FORMATS]
+    compression = made["onnx"]["compression"]
+    share = {figure: compression["after"][figure] / compression["before"][figure] if compression else 1.0 for figure in ("parameters", "macs")}
+    return Found(
+        lost_points=100 * (made["onnx"]["accuracy"]["baseline"] - mean(accuracies)),
+        apart_points=100 * (max(accuracies) - min(accuracies)),
+        smaller={measure: {fmt: plain[fmt][key] / made[fmt][key] for fmt in FORMATS} for measure, key in SIZES.items()},
+        **share,
+    )
+
+
+def judged(bar: Bar, runs: Sequence[Found]) -> tuple[list[str], bool]:
+    """A row of the table, and whether the bar is met."""
+    lost = [run.lost_points for run in runs]
+    sizes = {fmt: mean(run.smaller[bar.measure][fmt] for run in runs) for fmt in FORMATS}
+    best = max(sizes, key=lambda fmt: sizes[fmt])
+    parameters, macs = mean(run.parameters for run in runs), mean(run.macs for run in runs)
+    near = max(run.apart_points for run in runs)
+    met = mean(lost) <= bar.lost_points and sizes[best] >= bar.smaller and parameters <= bar.parameters and macs <= bar.macs and near <= NEAR_POINTS + 1e-9
+    size = f"{sizes[best]:.1f} × {bar.measure}, {best}" + (f" (≥ {bar.smaller:g})" if bar.smaller else "")
+    row = [bar.network, bar.recipe, f"{mean(lost):+.2f} [{min(lost):+.2f}, {max(lost):+.2f}]", f"≤ {bar.lost_points:g}", size]
+    return [*row, f"{parameters:.2f}", f"{macs:.2f}", f"{near:.2f}", "met" if met else "missed"], met
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose `network recipe` holds this text")
+    parser.add_argument("--unlabelled", action="store_true", help="tune without labels, taught by the network itself")
+    parser.add_argument("--out", type=Path, default=Path("compression"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    heads = ["network", "recipe", "points lost", "bar", "smaller", "parameters", "MACs", "formats differ", ""]
+    rows, kept = [], []
+    for bar in BARS:
+        if args.only not in f"{bar.network} {bar.recipe}":
+            continue
+        runs = [found(bar, seed, args.out, labelled=not args.unlabelled) for seed in range(args.seeds)]
+        row, met = judged(bar, runs)
+        rows.append(row)
+        kept.append({"network": bar.network, "recipe": bar.recipe, "met": met, "runs": [asdict(run) for run in runs]})
+        print("  ".join(row), file=sys.stderr, flush=True)
+    table = Table(*heads, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
+    (args.out / "table.md").write_text("\n".join(lines) + "\n")
+    (args.out / "table.json").write_text(json.dumps(kept, indent=1))
+
+
+if __name__ == "__main__":
+    main()
