@@ -151,8 +151,8 @@ def pieces(seed: int = 0) -> onnx.ModelProto:
     run = net.add("Slice", stem, net.integers(-12), net.integers(1000), net.integers(1))
     turned = net.add("Gather", two, net.integers(9, 8, 7, 6, 5, 4, 3, 2, 1, 0), axis=1)
     padded = net.add("Pad", one, net.integers(0, 1, 1, 1, 0, 3, 1, 1), net.constant(np.float32(0.5)))
-    run = net.add("Slice", net.conv(run, 12, 16), net.integers(2), net.integers(14), net.integers(1))
-    joined = net.add("Concat", net.conv(run, 12, 8), net.conv(turned, 10, 8), net.conv(net.add("Slice", padded, *crop(net)), 10, 8), axis=1)
+    run = net.add("Slice", net.conv(run, 12, 16), net.integers(0), net.integers(9), net.integers(1))
+    joined = net.add("Concat", net.conv(run, 9, 8), net.conv(turned, 10, 8), net.conv(net.add("Slice", padded, *crop(net)), 10, 8), axis=1)
     return net.hub(IMAGE, net.classify(net.add("Tile", joined, net.integers(1, 2, 1, 1)), 48))
 
 
