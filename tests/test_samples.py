@@ -208,3 +208,43 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     np.save(buffer, np.array([{}]), allow_pickle=True)
     path.write_bytes(buffer.getvalue())
     assert "never loaded" in refusal(tmp_path, [IMAGE], path)
+
+
+def test_one_file_for_all_ends_is_split_in_three_that_share_nothing(tmp_path: Path) -> None:
+    path = npz(tmp_path, x=np.arange(1000, dtype=np.float32)[:, None], labels=np.arange(1000))
+    result, out = run(tmp_path, [{"name": "x", "dtype": "float32", "shape": [1]}], path, need_calibration=True, need_training=True)
+
+    parts = [set(np.load(out / name / "0.npy").ravel().tolist()) for name in ("calibration", "training", "evaluation")]
+
+    assert [len(part) for part in parts] == [200, 600, 200] == [result["n_calibration"], result["n_training"], result["n_evaluation"]]
+    assert len(set.union(*parts)) == 1000
+    assert np.load(out / "training_labels.npy").tolist() == np.load(out / "training/0.npy").ravel().tolist()
+    how = "of 1000 samples 200 for calibration, 600 for training, 200 for evaluation, none for two of them"
+    assert result["origin"] == f"data.npz, split once by seed 0: {how}"
+
+
+def test_too_few_to_train_with_are_refused_with_how_many_are_needed(tmp_path: Path) -> None:
+    spec = {"name": "x", "dtype": "float32", "shape": [1]}
+    assert "give at least 80, or others with --train" in refusal(tmp_path, [spec], npz(tmp_path, x=np.ones((79, 1), np.float32)), need_training=True)
+
+
+def test_a_training_file_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    small = tmp_path / "small.npz"
+    np.savez(small, x=np.ones((39, 1), np.float32))
+    (tmp_path / "out").mkdir()
+    options = {"inputs": [{"name": "x", "dtype": "float32", "shape": [1]}], "max_evaluation": 500, "need_training": True}
+    job: Any = Job({"data": npz(tmp_path, x=np.ones((100, 1), np.float32)), "train": small}, options, tmp_path / "out")
+
+    with pytest.raises(Refused, match=r"small\.npz has 39 samples to train with: give at least 40"):
+        samples.run(job)
+
+
+@pytest.mark.parametrize(("shape", "refused"), [([1, 10], True), ([1, 1, 10], True), ([1, 11], False), ([1, 4, 10], False), ([1], False), ([], False)])
+def test_labels_beyond_the_scores_of_the_model_are_refused(tmp_path: Path, shape: list[int], refused: bool) -> None:
+    spec, outputs = {"name": "x", "dtype": "float32", "shape": [1]}, [{"name": "y", "dtype": "float32", "shape": shape}]
+    path = npz(tmp_path, x=np.ones((40, 1), np.float32), labels=np.arange(40) % 11)
+
+    if refused:
+        assert "labels of data.npz hold class 10, and output 'y' has scores of 10 classes, 0 to 9" in refusal(tmp_path, [spec], path, outputs=outputs)
+    else:
+        assert run(tmp_path, [spec], path, outputs=outputs)[0]["n_evaluation"] == 30
