@@ -117,6 +117,11 @@ class Recipe:
             yield "torch"
 
     @property
+    def students(self) -> Iterator[Path]:
+        """Other models that are taught."""
+        yield from (Path(step.removeprefix(DISTILL)) for step in self.steps if step.startswith(DISTILL))
+
+    @property
     def file_name(self) -> str:
         """The name as a part of a file's: without what paths, Windows and Android have no place for."""
         parts = (f"distill-{Path(step).stem}" if step.startswith(DISTILL) else step for step in self.name.split("+"))
@@ -189,6 +194,8 @@ def read_file(path: Path) -> Recipe:
         raise InputError(f"the recipe {path}: {where}: {first['msg']}; it may hold steps, per_layer, epochs and a table [layers]") from exc
     if found.epochs is not None and found.epochs < 1:
         raise InputError(f"the recipe {path}: epochs = {found.epochs}: give at least 1")
+    if all(map(is_known, path.stem.split("+"))):
+        raise InputError(f"the recipe {path} is called as another recipe is: rename it, so that its files cannot be taken for those of {path.stem}")
     read = recipe(path.stem, tuple(found.steps.split("+")), found.steps)
     layers = tuple((layer, own_step(path, layer, text, read.steps)) for layer, texts in found.layers.items() for text in texts.split("+"))
     return Recipe(path.stem, read.steps, layers, found.per_layer, found.epochs)

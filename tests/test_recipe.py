@@ -160,6 +160,14 @@ def test_a_file_that_is_not_right_is_refused(tmp_path: Path, text: str, why: str
         parse(str(path))
 
 
+def test_a_file_that_is_called_as_a_recipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "prune50+w8.toml"
+    path.write_text('steps = "prune80"\n')
+
+    with pytest.raises(InputError, match=r"is called as another recipe is: rename it"):
+        parse(str(path))
+
+
 def test_a_file_that_is_not_there_is_refused() -> None:
     with pytest.raises(InputError, match=r"the recipe mine\.toml cannot be read \(No such file"):
         parse("mine.toml")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgekit.cli.toolchains import install_all
 from edgekit.device import Device
+from edgekit.model import recognise
 from edgekit.read.source import Source
 from edgekit.recipe import Recipe
 from edgekit.toolchains.catalog import ready, toolchain
@@ -18,7 +19,7 @@ def toolchains(source: Source | None, formats: Sequence[Format], install: bool, 
     Raises:
         SetupError: a toolchain is missing and may not be installed.
     """
-    tuners = (name for one in recipes for name in one.asks_for)
+    tuners = [name for one in recipes for name in one.asks_for] + [recognise(path).toolchain for one in recipes for path in one.students]
     needed = dict.fromkeys(["convert", *([source.toolchain] if source else []), *(fmt.toolchain for fmt in formats), *tuners])
     if install and (missing := [toolchain(name) for name in needed if not toolchain(name).installed]):
         install_all(missing)

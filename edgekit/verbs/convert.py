@@ -10,7 +10,7 @@ from itertools import chain
 from edgekit.errors import ConvertError
 from edgekit.files import parts, size_bytes
 from edgekit.recipe import Recipe
-from edgekit.records import Variant
+from edgekit.records import Model, Variant
 from edgekit.toolchains.beside import side_by_side
 from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.room import at_once
@@ -43,13 +43,20 @@ def convert(
         said.no_more()
         return made
 
-    beside_each_other = at_once(hub_bytes(source), len(formats))
+    beside_each_other = at_once(hub_bytes(source.model), len(formats))
     return tuple(chain.from_iterable(side_by_side([partial(variants_of, fmt) for fmt in formats], beside_each_other)))
 
 
-def hub_bytes(source: Source) -> int:
+def hub_bytes(model: Model) -> int:
     """What the graph takes with its weights."""
-    return sum(map(size_bytes, parts(source.model.hub)))
+    return sum(map(size_bytes, parts(model.hub)))
+
+
+def too_large(model: Model, fmt: Format) -> str | None:
+    """Why a format's files cannot hold a network's weights, or None."""
+    if fmt.most_bytes is None or hub_bytes(model) <= fmt.most_bytes:
+        return None
+    return f"{fmt.title} files end at {bytes_text(fmt.most_bytes)}, and this model's weights take {bytes_text(hub_bytes(model))}: write another format"
 
 
 class Said:
@@ -87,12 +94,14 @@ def attempt(source: Source, recipe: Recipe, fmt: Format, wishes: Wishes, floats:
     """One (recipe, format): `ok`, `failed` with the reason, or `skipped` because the format cannot carry the recipe or the wish."""
     has_data = not (recipe.needs_calibration or recipe.tunes) or (source.samples.calibration or source.samples.training) is not None
     refusal = refusal_of(source.model.source, recipe, fmt, wishes, has_data)
-    if refusal is None and not recipe.changes_hub and fmt.most_bytes is not None and hub_bytes(source) > fmt.most_bytes:
-        refusal = f"{fmt.title} files end at {bytes_text(fmt.most_bytes)}, and this model's weights take {bytes_text(hub_bytes(source))}: write another format"
+    if refusal is None and not recipe.changes_hub:
+        refusal = too_large(source.model, fmt)
     if refusal is not None:
         return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
     try:
         network = compress(source, recipe, wishes.tuning, progress) if recipe.changes_hub else None
+        if network is not None and (refusal := too_large(network.model, fmt)):
+            return Variant(recipe.name, fmt.name, "skipped", refusal, None, None)
         task = Task(source, recipe, fmt, wishes, network)
         artifact, words = make(task, routes_of(source.model.source, recipe, fmt, wishes), floats, place, progress)
     except ConvertError as exc:

@@ -55,6 +55,8 @@ def open_source(
         InputError: nothing asked for can be tried: each format refuses each recipe, a wish is one that no recipe can use, or the data does not fit.
     """
     refuse_idle(recipes, formats, wishes)
+    for student in (path for recipe in recipes for path in recipe.students):
+        recognise(student)
     tuned, train = any(recipe.tunes for recipe in recipes), wishes.tuning.train
     spread = any(recipe.name.startswith(AUTO) for recipe in recipes)  # found on training samples, so evaluated on others
     data = data or train
@@ -99,7 +101,7 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
         return f"{recipe.name} is calibrated on samples: give some with --data"
     if wishes.layout not in fmt.layouts:
         return f"{fmt.title} files are written in the model's own order of axes: leave out --layout"
-    if recipe.needs_calibration and wishes.layout != "model":
+    if recipe.has_integer_ends and wishes.layout != "model":
         return f"{recipe.name} is calibrated on samples in the model's own order of axes: leave out --layout"
     if recipe.has_integer_ends and wishes.io not in fmt.ios:
         return f"{fmt.title} files take and give float, whatever is inside them: leave out --io"
