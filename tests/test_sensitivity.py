@@ -68,6 +68,19 @@ def test_fewer_bits_cost_more_and_save_more(network: Path) -> None:
 
 
 @pytest.mark.toolchain
+def test_each_technique_is_tried_on_each_layer_or_refused_with_its_reason(network: Path) -> None:
+    techniques = "channels,lowrank,cluster,ternary,binary,prune"
+    said = edgekit("sensitivity", network / "net.onnx", "--data", network / "data.npz", "--technique", techniques, "--samples", 8, "--json")
+    assert said.code == 0, said.stderr
+    first, last = ({one["steps"]: one for one in layer["errors"]} for layer in said.json["layers"])
+    assert first["channels50"]["macs"] < first["prune50"]["macs"]
+    assert "no channel" in last["channels50"]["refused"]  # its channels are the model's scores
+    assert last["lowrank25"]["sqnr_db"] < last["lowrank75"]["sqnr_db"]
+    assert last["ternary"]["refused"] is None  # a layer that is named is compressed, be it the last
+    assert last["binary"]["saved_bytes"] > last["ternary"]["saved_bytes"] > last["cluster16"]["saved_bytes"] > 0
+
+
+@pytest.mark.toolchain
 def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
     import onnx
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from rich.text import Text
 
 from edgekit.cli import needs, show
 from edgekit.cli.measuring import UNITS_S, measuring_options, protocol_from, settings_from
-from edgekit.cli.options import MODEL, data_option, formats_from, shape_option, shapes_from, target_option
+from edgekit.cli.options import MODEL, data_option, formats_from, seconds_from, shape_option, shapes_from, target_option, tuning_options
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
 from edgekit.device import resolve
 from edgekit.errors import InputError
 from edgekit.files import require_place, sha256_tree, write_text
 from edgekit.model import open_model, recognise
 from edgekit.recipe import Recipe
+from edgekit.records import Model
+from edgekit.samples import prepare
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Progress
 from edgekit.units import bytes_text, duration_text
@@ -27,6 +30,10 @@ from edgekit.verbs.search import Budget, Search, search
 from edgekit.verbs.search_front import Tried
 from edgekit.verbs.search_space import Space
 from edgekit.write.format import Format
+from edgekit.write.wishes import Tuning, Wishes
+
+TUNE_SHARE = 0.125
+"""Of the budget, at the most, for each tuning, where --tune-time says nothing."""
 
 LARGEST_DOT, SMALLEST_DOT = 14.0, 3.0
 """Radius in pixels of the largest download's dot, and of none."""
@@ -42,6 +49,7 @@ LARGEST_DOT, SMALLEST_DOT = 14.0, 3.0
 @click.option("--budget", metavar="30m", help="No trial is begun that would end later.  [default: 30m, or none with --trials]")
 @click.option("--trials", type=click.IntRange(min=1), help="So many trials at the most.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the front into this .svg.")
+@tuning_options
 @measuring_options
 @may_install
 @as_json
@@ -67,7 +75,7 @@ def command(
     the Pareto front of accuracy, latency, download size and memory: files of which no other is better in one and worse in none.
     """
     length, settings, fixed = protocol_from(options), settings_from(options), shapes_from(shapes)
-    limit = Budget(seconds_from(budget, None if trials else "30m"), trials)
+    limit = Budget(budget_from(budget, None if trials else "30m"), trials)
     labelled = not parity
     if labelled and (data is None or not has_labels(data)):
         lacking = "none are given" if data is None else f"{data} has none"
@@ -80,19 +88,24 @@ def command(
     formats = formats_from(to, runs_there(device.profile))
     needs.toolchains(recognise(model_path), formats, install)
     needs.native(device, settings.runner, install)
-    space = Space(formats, calibrated=data is not None, tuned=data is not None and toolchain("torch").installed)
+
+    tune_s = seconds_from(options["tune_time"]) or (limit.seconds and limit.seconds * TUNE_SHARE)
 
     def attempt(recipe: Recipe, fmt: Format, say: Progress) -> Deployment:
-        return deploy(
-            model_path, device, [recipe], [fmt], data=data, shapes=fixed, protocol=length, settings=settings, threads=threads, cores=cores, progress=say
-        )
+        tuned = Tuning(options["train"], options["epochs"], tune_s, apart=apart) if recipe.tunes else Tuning(apart=apart)
+        wishes = Wishes(tuning=replace(tuned, seed=options["seed"] if recipe.changes_hub else 0))
+        measuring = {"protocol": length, "settings": settings, "threads": threads, "cores": cores}
+        return deploy(model_path, device, [recipe], [fmt], data=data, shapes=fixed, wishes=wishes, progress=say, **measuring)  # type: ignore[arg-type]
 
     with working(f"reading {model_path.name}") as progress:
         model = open_model(model_path, fixed, progress)
+        space = Space(formats, calibrated=data is not None, tuned=data is not None and can_tune(model, data, options["train"], progress))
+        apart = space.tuned and options["train"] is None  # all trials are evaluated on the same samples, whether they tune or not
         asked = {
-            "model": model.sha256, "device": device.address, "data": None if data is None else sha256_tree(data), "parity": parity, "protocol": length.name,
-            "shapes": {name: list(map(str, axes)) for name, axes in fixed.items()}, "threads": threads, "cores": cores, "settings": repr(settings),
-        }  # fmt: skip
+            **{"model": model.sha256, "device": device.address, "data": None if data is None else sha256_tree(data), "parity": parity},
+            **{"shapes": {name: list(map(str, axes)) for name, axes in fixed.items()}, "protocol": length.name, "settings": repr(settings)},
+            **{"threads": threads, "cores": cores, "tuning": [str(options[name]) for name in ("train", "epochs", "tune_time", "seed")]},
+        }
         found = search(asked, space, attempt, limit, labelled, progress)
     if plot is not None:
         draw(plot, found, f"{model_path.name} on {device.name}", labelled)
@@ -109,7 +122,20 @@ def has_labels(data: Path) -> bool:
     return not zipfile.is_zipfile(data) or "labels.npy" in zipfile.ZipFile(data).namelist()
 
 
-def seconds_from(word: str | None, default: str | None) -> float | None:
+def can_tune(model: Model, data: Path, train: Path | None, progress: Progress) -> bool:
+    """Whether trials may tune: says what is missing, if something is."""
+    if not toolchain("torch").installed:
+        err.print("nothing is tuned: for that, `edgekit toolchains install torch`", style="dim")
+        return False
+    try:
+        prepare(model, data, True, progress, training=True, train=train)
+    except InputError as exc:
+        err.print(f"nothing is tuned: {exc}", style="dim", soft_wrap=True, markup=False)
+        return False
+    return True
+
+
+def budget_from(word: str | None, default: str | None) -> float | None:
     """`30m`, `90s` or `2h`.
 
     Raises:

@@ -25,6 +25,9 @@ HEAT = ((35.0, "green", "#4daf6e"), (25.0, "chartreuse3", "#b5d66b"), (15.0, "ye
 ROW, LEGEND = 26, 130
 """Pixels of the picture for each layer, and beside them."""
 
+MOST_REFUSALS = 4
+"""Reasons shown below the table."""
+
 
 @click.command("sensitivity")
 @click.argument("model_path", metavar="MODEL", type=MODEL)
@@ -101,9 +104,11 @@ def print_sensitivity(found: Sensitivity) -> None:
     for place, layer in enumerate(table.layers):
         rows.append([layer.name, layer.kind, f"{layer.parameters:,}", *(cell(one, table.top1) for one in table.of(place))])
     print_table(columns, rows)
-    refused = {one.refused: table.layers[one.layer].name for one in table.found if one.refused}
-    for words, name in refused.items():
-        err.print(f"{name}: {words}", style="dim", soft_wrap=True, markup=False)
+    refused = {(one.layer, one.steps.rstrip("0123456789")): one for one in reversed(table.found) if one.refused}
+    for one in list(reversed(refused.values()))[:MOST_REFUSALS]:
+        err.print(f"{table.layers[one.layer].name}, {one.steps}: {one.refused}", style="dim", soft_wrap=True, markup=False)
+    if len(refused) > MOST_REFUSALS:
+        err.print(f"{len(refused) - MOST_REFUSALS} more were refused: --json has the reasons", style="dim")
     lost = "" if table.top1 is None else ", with the points of top-1 that are lost, where some are"
     err.print(f"SQNR of the outputs in dB when that layer alone is compressed so{lost}; less is worse", style="dim", soft_wrap=True)
     told = "" if table.top1 is None else f", where the model itself has {table.top1:.1%}"

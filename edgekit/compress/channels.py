@@ -40,8 +40,8 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
     return remove(model, spec, fraction(strength), wish)
 
 
-def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
-    """Remove a part (0 to 1) of the channels. See `apply`."""
+def remove(model: ModelProto, spec: Spec, part: float, wish: Wish, only: str | None = None) -> list[str]:
+    """Remove a part (0 to 1) of the channels; `only` those that this weight makes, with all that is tied to them. See `apply`."""
     before = figures(model)
     moved = fold_constant_channels(model, spec)
     traced = trace(model)
@@ -49,6 +49,7 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish) -> list[str]:
     found = groups(traced, label)
     names = layer_names(model)
     free = [group for group in found if group.frozen is None and wish.skip.isdisjoint(called((name for name, _ in group.slots), names))]
+    free = [group for group in free if only is None or only in group.makers]
     if not free:
         raise Refusal(f"no channel of the model can be removed: {stuck(found)}", kind="convert")
     own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(called(group.makers, names), ""))}

@@ -68,7 +68,7 @@ def open_source(
         model = open_model(path, shapes, progress, before_reading=partial(warm, first.toolchain, first.write_verb, outlives=True))
 
         def prepare_checks() -> tuple[Samples, Reference]:
-            samples = prepare(model, data, calibrate, progress, training=(tuned or spread) and data is not None, train=train)
+            samples = prepare(model, data, calibrate, progress, training=(tuned or spread or wishes.tuning.apart) and data is not None, train=train)
             return samples, reference(model, samples, progress)
 
         with beside(prepare_checks) as checks:

@@ -30,6 +30,8 @@ class Tuning:
     """No longer than that for each tuning."""
     seed: int = 0
     """Of all that is drawn: starting points, the order of samples."""
+    apart: bool = False
+    """Samples to train with are kept out of evaluation even where nothing is tuned, so that recipes with and without can be compared."""
 
     @property
     def told(self) -> Mapping[str, Any]:

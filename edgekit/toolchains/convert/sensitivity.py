@@ -12,10 +12,11 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto
 
-from edgekit.compress.layers import distinct, layers
+from edgekit.compress import channels
+from edgekit.compress.layers import distinct, layers, rows
 from edgekit.compress.steps import read_step
 from edgekit.compress.wish import Wish
-from edgekit.hub.compressed import Spec, integers
+from edgekit.hub.compressed import Palette, Spec, integers
 from edgekit.hub.graph import Refusal, array
 from edgekit.hub.parity import NO_ERROR_DB, is_scores
 from edgekit.hub.save import PROTOBUF_BYTES, stored_bytes
@@ -69,7 +70,7 @@ def run(job: Job) -> dict[str, Any]:
         others = frozenset(one.weight for one in there if one is not layer)
         for number, steps in enumerate(job.options["steps"]):
             job.progress(f"{layer.name} {steps}", (place + number / len(job.options["steps"])) / len(there))
-            found.append(trial.judged(place, steps, others))
+            found.append(trial.judged(place, layer.weight, steps, others))
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     told = [{"name": one.name, "weight": one.weight, "kind": one.kind, "parameters": int(np.prod(weights[one.weight].dims)), "macs": one.macs} for one in there]
     return {"layers": told, "found": [asdict(one) for one in found], "weights_bytes": sum(trial.bytes.values()), "samples": trial.n, "top1": trial.top1}
@@ -94,16 +95,13 @@ class Trial:
         self.top1 = self.hits(self.expected)
         self.bytes = {tensor.name: coded_bytes(tensor, Spec()) for tensor in weights_of(model)}
 
-    def judged(self, place: int, steps: str, others: frozenset[str]) -> Found:
+    def judged(self, place: int, weight: str, steps: str, others: frozenset[str]) -> Found:
         """Compress one layer and run the whole."""
         changed, spec = ModelProto(), Spec()
         changed.CopyFrom(self.model)
-        wish = Wish(per_layer=True, skip=others)
         try:
             for text in steps.split("+"):
-                step = read_step(text)
-                assert step is not None, text
-                importlib.import_module(f"edgekit.compress.{step.technique.name}").apply(changed, spec, step.strength, wish)
+                compress_alone(changed, spec, text, weight, others)
             outputs = self.outputs(changed)
         except (Refusal, CannotRunError) as exc:
             return Found(place, steps, None, None, None, 0, 0, str(exc))
@@ -134,6 +132,17 @@ class Trial:
     def hits(self, outputs: list[Array]) -> float | None:
         """Share of samples with the label on top."""
         return float(np.mean(places(outputs[0]) == self.labels)) if self.labels is not None and self.scores else None
+
+
+def compress_alone(model: ModelProto, spec: Spec, text: str, weight: str, others: frozenset[str]) -> None:
+    """One step for one layer; channels go with all that is tied to them, in other layers too."""
+    step = read_step(text)
+    assert step is not None, text
+    if step.technique.name == "channels":
+        channels.remove(model, spec, channels.fraction(step.strength), Wish(per_layer=True), only=weight)
+        return
+    wish = Wish(per_layer=True, overrides={weight: step.strength}, skip=others)
+    importlib.import_module(f"edgekit.compress.{step.technique.name}").apply(model, spec, step.strength, wish)
 
 
 def open_session(model: ModelProto) -> Any:
@@ -183,10 +192,24 @@ def coded_bytes(tensor: TensorProto, spec: Spec) -> int:
         whole = integers(values, held.grid)
         return entropy_bytes(np.bincount((whole - whole.min()).reshape(-1))) + 4 * len(held.grid.scale)
     if held is not None and held.palette is not None:
-        different, counts = np.unique(values, return_counts=True)
-        return entropy_bytes(counts) + values.itemsize * len(different)
+        return sum(palette_bytes(one, held.palette.scaled) for one in slices(values, held.palette))
     some = int(np.count_nonzero(values))
     return some * values.itemsize + entropy_bytes(np.array([some, values.size - some]))
+
+
+def slices(values: Array, palette: Palette) -> Iterator[Array]:
+    """The parts of a tensor that have a palette each; one that is a pattern times a scale is coded by its pattern, over the whole tensor."""
+    if palette.axis is None or palette.scaled:
+        yield values
+        return
+    flat = rows(values, palette.axis)
+    yield from (flat[start : start + palette.group] for start in range(0, len(flat), palette.group))
+
+
+def palette_bytes(values: Array, scaled: bool) -> int:
+    """Which of the palette's values each one is, and the palette; of a pattern its signs, and a scale for each slice."""
+    different, counts = np.unique(np.sign(values) if scaled else values, return_counts=True)
+    return entropy_bytes(counts) + values.itemsize * (values.shape[0] if scaled else len(different))
 
 
 def entropy_bytes(counts: Array) -> int:
