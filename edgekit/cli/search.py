@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,7 @@ def command(
     Each trial is converted, verified and measured as by `edgekit deploy`, and kept; the same command goes on where it was. Ends with
     the Pareto front of accuracy, latency, download size and memory: files of which no other is better in one and worse in none.
     """
+    started = time.monotonic()
     length, settings, fixed = protocol_from(options), settings_from(options), shapes_from(shapes)
     limit = Budget(budget_from(budget, None if trials else "30m"), trials)
     labelled = not parity
@@ -102,11 +104,15 @@ def command(
         space = Space(formats, calibrated=data is not None, tuned=data is not None and can_tune(model, data, options["train"], progress))
         apart = space.tuned and options["train"] is None  # all trials are evaluated on the same samples, whether they tune or not
         asked = {
-            **{"model": model.sha256, "device": device.address, "data": None if data is None else sha256_tree(data), "parity": parity},
-            **{"shapes": {name: list(map(str, axes)) for name, axes in fixed.items()}, "protocol": length.name, "settings": repr(settings)},
-            **{"threads": threads, "cores": cores, "tuning": [str(options[name]) for name in ("train", "epochs", "tune_time", "seed")]},
+            "model": model.sha256,
+            "device": device.address,
+            "data": None if data is None else sha256_tree(data),
+            "parity": parity,
+            "shapes": {name: list(map(str, axes)) for name, axes in fixed.items()},
+            "measuring": [length.name, repr(settings), threads, cores],
+            "tuning": [str(options[name]) for name in ("train", "epochs", "tune_time", "seed")],
         }
-        found = search(asked, space, attempt, limit, labelled, progress)
+        found = search(asked, space, attempt, limit, labelled, started, progress)
     if plot is not None:
         draw(plot, found, f"{model_path.name} on {device.name}", labelled)
         err.print(f"drawn in {plot}", style="dim", soft_wrap=True)

@@ -76,19 +76,19 @@ class Search:
     elapsed_s: float
 
 
-def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Budget, labelled: bool, progress: Progress) -> Search:
+def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Budget, labelled: bool, started: float, progress: Progress) -> Search:
     """Try recipes until the budget is used up, or nothing new is suggested.
 
     Args:
         fixed: what is the same for all trials, as JSON, which tells one search from another: model, device, data, protocol.
         attempt: what it refuses or fails is recorded with its reason, and costs nothing else.
+        started: when the budget began, by `time.monotonic`.
         labelled: whether accuracy is weighed, which needs labels; else the SQNR of the outputs.
 
     Raises:
         Unreachable: the device was lost; what was tried is kept.
         SetupError: something has to be installed, or the searches cannot be kept.
     """
-    started = time.monotonic()
     study = Study(name_of(fixed, space), SEED)
     for parameters in space.first():
         study.enqueue(parameters)
