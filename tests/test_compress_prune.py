@@ -8,6 +8,7 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from edgekit.compress import prune
+from edgekit.compress.blocks import n_of_m
 from edgekit.compress.lamp import KNOTS, counts, smallest_gone
 from edgekit.compress.layers import Weights, layers
 from edgekit.compress.wish import Wish
@@ -129,6 +130,11 @@ def test_n_of_m_keeps_the_largest_of_each_run_of_input_channels(strength: str, n
     assert notes[1] == f"prune{strength}: left as they are, because their shape does not allow the pattern: first, deep."
 
 
+def test_of_equal_weights_the_first_n_stay() -> None:
+    (layer,) = layers(hub("(float[1,4] x) => (float[1,1] y) { y = Gemm<transB=1>(x, w) }", w=(1, 4)))
+    assert n_of_m(np.float32([[1, -1, 1, 1]]), layer, 2, 4).tolist() == [[True, True, False, False]]
+
+
 def test_blocks_go_by_their_l1_norm() -> None:
     model, spec = convnet(), Spec()
     before = values(model)
@@ -177,16 +183,6 @@ def test_a_layer_cut_to_nothing_is_refused() -> None:
     model = hub("(float[1,2] x) => (float[1,1] y) { [tiny] y = Gemm(x, w) }", w=(2, 1))
     with pytest.raises(Refusal, match="'tiny' would be cut to nothing by prune90"):
         prune.apply(model, Spec(), "90", Wish())
-
-
-def test_tuning_gets_the_masks_of_the_step_as_it_goes_on() -> None:
-    model, wish = convnet(), Wish(overrides={"point": "2:4", "last": "80"})
-    arrays = values(model)
-    half, done = (prune.masks_of(arrays, layers(model), "50", wish, progress) for progress in (0.5, 1.0))
-    assert half["w"].sum() == 160 - round(0.8 * (1 - 0.5**3) * 160)
-    assert (half["k3"] == done["k3"]).all()
-    prune.apply(model, Spec(), "50", wish)
-    assert all((values(model)[name] == arrays[name] * mask).all() for name, mask in done.items())
 
 
 def test_tables_are_pruned_only_by_name_and_float16_stays_float16() -> None:

@@ -51,6 +51,13 @@ def test_many_numbers_err_as_the_best_quantizer_of_their_distribution() -> None:
     assert np.mean((found - numbers) ** 2) == pytest.approx(0.009497, rel=0.02)
 
 
+def test_256_values_err_as_panter_and_dite_say() -> None:
+    """√3 π / 2 of the variance over k², for a bell-shaped distribution (Panter & Dite 1951)."""
+    numbers = np.random.default_rng(0).standard_normal(20 * BINS).astype(np.float32)
+    found = nearest(numbers, centres(numbers, 256))
+    assert np.mean((found - numbers) ** 2) == pytest.approx(np.sqrt(3) * np.pi / 2 / 256**2, rel=0.1)
+
+
 def test_nearest_is_nearest() -> None:
     numbers, values = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32), np.float32([-1, 0.25, 0.5, 2])
     by_hand = values[np.abs(numbers[..., None] - values).argmin(-1)]

@@ -70,29 +70,12 @@ def masks(weights: Mapping[str, Array], found: Sequence[Layer], fraction: float,
     return {layer.weight: mask for layer, mask in by_magnitude(weights, once, fraction, 1, per_layer)}
 
 
-def masks_of(weights: Mapping[str, Array], found: Sequence[Layer], strength: str, wish: Wish, progress: float = 1.0) -> dict[str, Array]:
-    """The masks of a step with its wish, on plain arrays, at a progress of 0 to 1 on the way to it: what tuning calls as it goes on.
-
-    Percentages grow by `schedule`; n of m holds from the start, as there is nothing between all and n.
-    """
-    found_masks = {}
-    for mine, group in chosen(found, "prune", strength, wish).items():
-        for layer, mask in masked(weights, fitted(group, mine, wish), mine, wish.per_layer, progress):
-            found_masks[layer.weight] = mask
-    return found_masks
-
-
-def schedule(progress: float) -> float:
-    """The share of the final sparsity at a progress of 0 to 1: quick at first, slow at the end (Zhu & Gupta 2017, equation 1)."""
-    return 1 - (1 - min(max(progress, 0.0), 1.0)) ** 3
-
-
-def masked(weights: Mapping[str, Array], found: Sequence[Layer], strength: str, per_layer: bool, progress: float = 1.0) -> Iterator[tuple[Layer, Array]]:
+def masked(weights: Mapping[str, Array], found: Sequence[Layer], strength: str, per_layer: bool) -> Iterator[tuple[Layer, Array]]:
     """Each layer with its mask, one at a time."""
     if ":" in strength:
         n, m = ratio(strength)
         return ((layer, n_of_m(weights[layer.weight], layer, n, m)) for layer in found)
-    return by_magnitude(weights, found, share(strength) * schedule(progress), block_of(strength), per_layer)
+    return by_magnitude(weights, found, share(strength), block_of(strength), per_layer)
 
 
 def by_magnitude(weights: Mapping[str, Array], found: Sequence[Layer], fraction: float, block: int, per_layer: bool) -> Iterator[tuple[Layer, Array]]:
