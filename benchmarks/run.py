@@ -29,6 +29,7 @@ def main() -> None:
             ["native_route.py"],
             ["push.py"],
             ["deploy_again.py", network, data],
+            ["compress_passes.py"],
             ["twin_forward.py"],
             ["quantize.py", mobilenet_keras(), "20"],
         ):
