@@ -49,7 +49,9 @@ class Palette:
         for at, (row, use) in enumerate(zip(rows, inside, strict=True)):
             distinct = np.unique(row[use])[:size] if use.any() else np.zeros(1, np.float32)
             found[at] = np.resize(distinct, found.shape[1]) if len(distinct) < found.shape[1] else distinct
-        self.values = torch.nn.Parameter(torch.from_numpy(np.sort(found, axis=1)))
+        self.unit = max(float(np.sqrt(np.mean(found.astype(np.float64) ** 2))), 2.0**-40)
+        """Values are learned as multiples of it, so that one learning rate suits weights of any size."""
+        self.values = torch.nn.Parameter(torch.from_numpy(np.sort(found, axis=1) / np.float32(self.unit)))
 
     @property
     def learned(self) -> dict[str, Tensor]:
@@ -79,7 +81,7 @@ class Palette:
             ordered, order = values.sort(dim=1)
             middles = (ordered[:, 1:] + ordered[:, :-1]) / 2
             nearest = torch.searchsorted(middles.contiguous(), rows.contiguous())
-            index = torch.gather(order, 1, nearest) + torch.arange(len(rows))[:, None] * self.values.shape[1]
+            index = torch.gather(order, 1, nearest) + torch.arange(len(rows))[:, None] * values.shape[1]
         looked = self.unrows(Looked.apply((self.values + (values - self.values).detach()).flatten(), index), weights)
         return looked + (weights - weights.detach())
 

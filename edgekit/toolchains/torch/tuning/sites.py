@@ -41,12 +41,11 @@ def sites(model: ModelProto, names: Iterable[str]) -> list[Site]:
     """Where activations are quantized, in the graph's order.
 
     Args:
-        names: float tensors that can be captured; others get no grid.
+        names: float inputs and tensors, in the graph's order; others get no grid.
     """
     graph = model.graph
     stored, read, made = constants(graph), readers(graph), makers(graph)
-    floats = [value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT and value.name not in stored]
-    known = list(dict.fromkeys([*floats, *(name for name in names if name not in stored)]))
+    known = [name for name in names if name not in stored]
     order = {name: place for place, name in enumerate(known)}
     outputs = {value.name for value in graph.output}
     inner = {name for name in known if name not in outputs and is_inner(made.get(name), read.get(name, []), stored)}
