@@ -27,6 +27,7 @@ CASES = {
     "conv": ("(float[1,5,9,7] x) => (float[1,8,5,4] y) { [l] y = Conv<kernel_shape=[3,3], pads=[1,1,1,1], strides=[2,2]>(x, w, b) }", (8, 5, 3, 3), (8,)),
     "uneven": ("(float[1,5,9,8] x) => (float[1,8,9,6] y) { [l] y = Conv<kernel_shape=[3,2], pads=[2,0,2,1], dilations=[2,3]>(x, w, b) }", (8, 5, 3, 2), (8,)),
     "line": ("(float[2,5,9] x) => (float[2,8,9] y) { [l] y = Conv<kernel_shape=[3], auto_pad=\"SAME_UPPER\">(x, w, b) }", (8, 5, 3), (8,)),
+    "same": ('(float[1,5,6,6] x) => (float[1,8,3,3] y) { y = Conv<kernel_shape=[3,3], auto_pad="SAME_UPPER", strides=[2,2]>(x, w) }', (8, 5, 3, 3), None),
     "point": ("(float[1,6,4,4] x) => (float[1,8,4,4] y) { [l] y = Conv<kernel_shape=[1,1]>(x, w, b) }", (8, 6, 1, 1), (8,)),
     "transposed": ("(float[1,5,4,4] x) => (float[1,6,9,9] y) { [l] y = ConvTranspose<kernel_shape=[3,3], strides=[2,2]>(x, w, b) }", (5, 6, 3, 3), (6,)),
     "gemm": ("(float[6,3] x) => (float[3,7] y) { [l] y = Gemm<transA=1, alpha=0.5, beta=2.0>(x, w, b) }", (6, 7), (7,)),
@@ -62,7 +63,8 @@ ALL = [(case, way) for case in CASES for way in ways(layers(single(case))[0])]
 def test_every_kind_has_its_ways() -> None:
     found = {case: [way for one, way in ALL if one == case] for case in CASES}
     assert found == {
-        "conv": ["channels", "tucker", "spatial"], "uneven": ["channels", "tucker", "spatial"], "line": ["channels", "tucker"], "point": ["channels"],
+        "conv": ["channels", "tucker", "spatial"], "uneven": ["channels", "tucker", "spatial"], "line": ["channels", "tucker"],
+        "same": ["channels", "tucker"], "point": ["channels"],
         "transposed": ["channels"], "gemm": ["product"], "gemm across": ["product"], "matmul": ["product"],
     }  # fmt: skip
 
