@@ -124,7 +124,7 @@ class Recipe:
     @property
     def file_name(self) -> str:
         """The name as a part of a file's: without what paths, Windows and Android have no place for."""
-        parts = (f"distill-{Path(step).stem}" if step.startswith(DISTILL) else step for step in self.name.split("+"))
+        parts = (f"distill-{Path(step.removeprefix(DISTILL)).stem}" if step.startswith(DISTILL) else step for step in self.name.split("+"))
         return re.sub(r"[^A-Za-z0-9.+=_-]", "-", "+".join(parts))
 
 

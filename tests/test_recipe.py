@@ -108,6 +108,7 @@ def test_an_unknown_name_gets_the_nearest_one(name: str, message: str) -> None:
 
 def test_a_file_may_have_any_recipe_in_its_name() -> None:
     assert parse("prune2:4+w8").file_name == "prune2-4+w8"
+    assert parse("distill:small.onnx+tune").file_name == "distill-small+tune"
     assert parse("distill:/some/where/small net.onnx+tune").file_name == "distill-small-net+tune"
 
 
