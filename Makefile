@@ -30,7 +30,7 @@ lint: $(BIN)/edgekit
 # In full what `make test` samples: a thousand damaged models, ten thousand damaged answers for each parser, each fault over each way.
 soak: $(BIN)/edgekit
 	$(BIN)/edgekit toolchains install --all
-	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_mil.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py tests/test_families.py tests/test_ops.py tests/test_twin.py
+	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_mil.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py tests/test_families.py tests/test_ops.py tests/test_twin.py tests/test_executorch.py
 
 # docs/matrix.md: every source to every format, family by family.
 matrix: $(BIN)/edgekit

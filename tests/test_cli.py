@@ -47,7 +47,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_toolchains_and_targets_are_listed() -> None:
     listed = edgekit("toolchains", "--json").json
-    assert [one["name"] for one in listed["toolchains"]] == ["armv7l", "convert", "native", "tensorflow", "torch"]
+    assert [one["name"] for one in listed["toolchains"]] == ["armv7l", "convert", "executorch", "native", "tensorflow", "torch"]
     assert edgekit("toolchains", "install").code == 2
     targets = {target["name"]: target for target in edgekit("targets", "--json").json["targets"]}
     assert targets["iphone-15"]["untested"]

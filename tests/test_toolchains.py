@@ -12,7 +12,7 @@ from edgekit.toolchains.install import find_python, version_of, within
 
 
 def test_every_toolchain_is_locked_for_every_host() -> None:
-    assert names() == ["armv7l", "convert", "native", "tensorflow", "torch"]
+    assert names() == ["armv7l", "convert", "executorch", "native", "tensorflow", "torch"]
     for name in names():
         hosts = {path.stem.removeprefix("lock-") for path in (HERE / name).glob("lock-*.txt")}
         assert hosts == {"linux-aarch64", "linux-x86_64", "macos-arm64"}
@@ -30,7 +30,7 @@ def test_locks_name_no_host_and_hold_hashes_where_the_resolver_gives_them() -> N
     for lock in HERE.glob("*/lock-*.txt"):
         text = lock.read_text()
         assert "://" not in text
-        if lock.parent.name != "torch":  # several builds of torch satisfy one lock
+        if lock.parent.name not in ("torch", "executorch"):  # several builds of torch satisfy one lock
             assert text.count("--hash=sha256:") >= len(locked_versions(lock))
 
 

@@ -137,10 +137,10 @@ def recipes_from(words: Sequence[str], default: Sequence[str]) -> list[Recipe]:
 
 
 def formats_from(words: str | None, default: Sequence[str]) -> list[Format]:
-    """`tflite,onnx` → formats in that order; `all` → all of them."""
+    """`tflite,onnx` → formats in that order; `all` → all that do not wait to be named."""
     names = [name.strip() for name in (words or "").split(",") if name.strip()] or list(default)
     if names == ["all"]:
-        names = list(formats())
+        names = [name for name, fmt in formats().items() if fmt.in_all]
     return [format_named(name) for name in dict.fromkeys(names)]
 
 

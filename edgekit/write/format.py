@@ -79,6 +79,8 @@ class Format:
     """Recipes that the store worker does too, calibrated ones included; what else follows compression is the quantizer's."""
     learned: Steps = field(default_factory=Steps)
     """How recipes whose integers were learned reach the format: options for the writer; the store worker does the rest."""
+    in_all: bool = True
+    """Whether `--to all`, and no `--to`, mean it too; else it is written where it is named."""
     most_bytes: int | None = None
     """What its float files can hold; None: anything."""
 

@@ -1,0 +1,59 @@
+"""hub.onnx in, model.pte out: ExecuTorch's own export of the twin, with XNNPACK for all that it takes.
+
+A .pte names no inputs and outputs, so the file has a second method, `edgekit_boundary`, which gives JSON as bytes: names, dtypes and shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+
+from edgekit.hub.graph import Refusal, spec
+from edgekit.toolchains.torch.twin import Twin
+
+if TYPE_CHECKING:
+    from edgekit.toolchains.worker import Job
+
+BOUNDARY = "edgekit_boundary"
+# ExecuTorch and torch.export have no error of their own: what they do not take ends in any of these.
+FAULTS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """`hub` → out/model.pte, {"route", "notes", "ops"}: the operators of the program, a part that XNNPACK runs counted as one."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    job.progress("building the network in PyTorch")
+    hub = onnx.load(str(job.inputs["hub"]))
+    boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
+    try:
+        twin = Twin(hub).eval()
+    except Refusal as refusal:
+        job.refuse(
+            f"ExecuTorch takes PyTorch's operators: {refusal}".replace("use steps without tune", "write another format"), op=refusal.op, node=refusal.node
+        )
+    inputs = tuple(torch.zeros(one["shape"], dtype=getattr(torch, one["dtype"])) for one in boundary["inputs"])
+    told = torch.tensor(list(json.dumps(boundary).encode()), dtype=torch.uint8)
+    job.progress("writing an ExecuTorch program")
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(twin, inputs)
+            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()], constant_methods={BOUNDARY: told})
+            program = lowered.to_executorch()
+    except FAULTS as exc:
+        job.refuse(f"ExecuTorch cannot write this program ({' '.join(str(exc).split())[:300]}): write another format")
+    with (job.out / "model.pte").open("wb") as file:
+        program.write_to_file(file)
+    calls = [str(node.target) for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
+    parts = sum("executorch_call_delegate" in name for name in calls)
+    left = sum("executorch_call_delegate" not in name and "getitem" not in name for name in calls)
+    notes = [f"XNNPACK runs {parts} part{'s' * (parts != 1)} of the program, ExecuTorch's own kernels {left} operator{'s' * (left != 1)}"]
+    return {"route": [f"torch.export of torch {torch.__version__.partition('+')[0]}", "ExecuTorch with XNNPACK"], "notes": notes, "ops": parts + left}
