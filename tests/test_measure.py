@@ -140,6 +140,22 @@ def test_a_wrong_file_has_no_latency_but_its_raw_samples(bench: Bench, model: Ti
     assert found.complete
 
 
+def test_a_compressed_file_is_held_to_its_own_network_and_compared_with_its_model(bench: Bench, model: Tiny, tmp_path: Path) -> None:
+    far, own = tmp_path / "far", tmp_path / "own"
+    for folder in (far, own):
+        folder.mkdir()
+    np.save(far / "0.npy", -np.load(model.reference / "0.npy"))
+    np.save(own / "0.npy", np.load(model.reference / "0.npy"))
+
+    right = taken(bench, replace(model.subject(), reference=far, held_to=own), SHORT)
+    wrong = taken(bench, replace(model.subject(), reference=own, held_to=far), SHORT)
+
+    assert right.latency is not None
+    assert right.parity.max_rel > 1, "told as it is, of the source model"
+    assert wrong.latency is None
+    assert wrong.notes[0].startswith("no latency: its outputs differ from the compressed model's by 2 of their range")
+
+
 def test_fresh_processes_are_kept_apart(bench: Bench, model: Tiny) -> None:
     found = taken(bench, model.subject(), replace(SHORT, processes=3))
 
