@@ -89,7 +89,7 @@ def cut(hub: onnx.ModelProto, percent: str, **wish: object) -> tuple[onnx.ModelP
     return smaller, notes
 
 
-@pytest.mark.parametrize("name", CASES.keys() - {"unet"})  # ONNX's reference evaluator does not run a ConvTranspose of groups
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"unet"}))  # ONNX's reference evaluator does not run a ConvTranspose of groups
 def test_a_cut_is_what_zeros_in_the_readers_are(name: str) -> None:
     hub = CASES[name](1)
     smaller, _ = cut(hub, "50", per_layer=True)
