@@ -76,14 +76,27 @@ class Palette:
 
     def __call__(self, weights: Tensor) -> Tensor:
         rows = self.rows(weights)
+        learned = self.values * self.unit
         with torch.no_grad():
-            values = even(self.values)
+            values = even(learned)
             ordered, order = values.sort(dim=1)
             middles = (ordered[:, 1:] + ordered[:, :-1]) / 2
             nearest = torch.searchsorted(middles.contiguous(), rows.contiguous())
             index = torch.gather(order, 1, nearest) + torch.arange(len(rows))[:, None] * values.shape[1]
-        looked = self.unrows(Looked.apply((self.values + (values - self.values).detach()).flatten(), index), weights)
-        return looked + (weights - weights.detach())
+        palette = OnEven.apply(learned, values)
+        return self.unrows(Looked.apply(palette.flatten(), index), weights) + (weights - weights.detach())
+
+
+class OnEven(torch.autograd.Function):  # type: ignore[misc]
+    """The values on even steps, exactly; the gradient goes straight through."""
+
+    @staticmethod
+    def forward(ctx: Any, learned: Tensor, values: Tensor) -> Tensor:
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 def even(values: Tensor) -> Tensor:

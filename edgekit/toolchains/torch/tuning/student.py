@@ -13,6 +13,7 @@ from edgekit.hub.compressed import Spec
 from edgekit.toolchains.torch.tuning.constraints import Constrained
 from edgekit.toolchains.torch.tuning.grids import FixedGrid, TensorGrid
 from edgekit.toolchains.torch.tuning.samples import Samples
+from edgekit.toolchains.torch.tuning.shared import Palette
 from edgekit.toolchains.torch.tuning.sites import Site
 
 Tensor = Any
@@ -100,6 +101,10 @@ class Student:
     def unready(self) -> bool:
         """Whether there are fewer zeros yet than there are to be."""
         return any(one.mask is not None and not one.mask.complete for one in self.constraints.values())
+
+    @property
+    def shares_values(self) -> bool:
+        return any(isinstance(one.palette, Palette) for one in self.constraints.values())
 
     def snapshot(self) -> Tensors:
         return {name: value.detach().clone() for name, value in (self.twin.weights | self.steps() | self.twin.statistics | self.masks()).items()}
