@@ -223,6 +223,26 @@ def test_one_file_for_all_ends_is_split_in_three_that_share_nothing(tmp_path: Pa
     assert result["origin"] == f"data.npz, split once by seed 0: {how}"
 
 
+@pytest.mark.parametrize("need_training", [True, False])
+def test_a_file_to_train_with_serves_calibration_too_so_that_all_others_are_evaluated(tmp_path: Path, need_training: bool) -> None:
+    more = tmp_path / "more.npz"
+    np.savez(more, x=np.arange(1000, 1400, dtype=np.float32)[:, None])
+    (tmp_path / "out").mkdir()
+    spec = {"name": "x", "dtype": "float32", "shape": [1]}
+    options = {"inputs": [spec], "max_evaluation": 500, "need_training": need_training, "need_calibration": True}
+    job: Any = Job({"data": npz(tmp_path, x=np.arange(300, dtype=np.float32)[:, None], labels=np.arange(300)), "train": more}, options, tmp_path / "out")
+
+    result = samples.run(job)
+
+    folders = ("calibration", "evaluation", *(["training"] if need_training else []))
+    parts = {name: set(np.load(tmp_path / "out" / name / "0.npy").ravel().tolist()) for name in folders}
+    assert parts["evaluation"] == set(range(300))
+    assert parts["calibration"] | parts.get("training", set()) <= set(range(1000, 1400))
+    assert [result[f"n_{name}"] for name in ("calibration", "training")] == [100, 300 if need_training else 0]
+    assert parts["calibration"].isdisjoint(parts.get("training", set()))
+    assert result["origin"].endswith("more.npz: 100 samples for calibration" + (" and 300 samples for training" if need_training else ""))
+
+
 def test_too_few_to_train_with_are_refused_with_how_many_are_needed(tmp_path: Path) -> None:
     spec = {"name": "x", "dtype": "float32", "shape": [1]}
     assert "give at least 80, or others with --train" in refusal(tmp_path, [spec], npz(tmp_path, x=np.ones((79, 1), np.float32)), need_training=True)

@@ -110,8 +110,12 @@ def found(bar: Bar, seed: int, folder: Path, labelled: bool) -> Found:
     where = samples(bar.network, folder)
     training = where / ("train.npz" if labelled else "unlabelled.npz")
     argv: list[str | Path] = [EDGEKIT, "convert", network(bar.network, seed, folder), "--to", ",".join(FORMATS), "--recipe", f"fp32,{bar.recipe}"]
-    argv += ["--train", training, "--data", where / "test.npz", "--seed", str(seed), "--json", "-o", folder / "files"]
-    said = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True, env=environment()).stdout)
+    argv += ["--train", training, "--data", where / "test.npz", "--json", "-o", folder / "files"]
+    argv += ["--seed", str(seed)] if "+" in bar.recipe else []
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment())
+    if done.returncode != 0:
+        sys.exit(f"{bar.network} {bar.recipe}, seed {seed}: {done.stdout or done.stderr}")
+    said = json.loads(done.stdout)
     by = {(artifact["recipe"], artifact["format"]): artifact for artifact in said["artifacts"]}
     return read(bar.recipe, by)
 

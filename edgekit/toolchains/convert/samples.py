@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from edgekit.toolchains.convert.random_inputs import RANDOM_SAMPLES, index_bounds, random_samples
-from edgekit.toolchains.convert.training import Array, Spec, Unusable, beyond, require_enough, split_in_three
+from edgekit.toolchains.convert.training import Array, Spec, Unusable, beyond, require_enough, split_in_three, split_in_two, told_of
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -28,7 +28,7 @@ MOST_BYTES = 256_000_000
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`data` (.npz or .npy, optional), `train`? (more such), `hub` (optional: bounds random indices) → tensor folders and `labels.npy`.
+    """`data` (.npz or .npy, optional), `train`? (more such, to train and calibrate with), `hub`? (bounds random indices) → tensor folders, labels.
 
     Options: `inputs` (specs), `outputs`? (specs: labels have to fit them), `need_calibration`, `need_training` (out of `train` if it is there),
     `max_evaluation`, `max_unlabelled` (the same without labels), `seed`.
@@ -55,25 +55,26 @@ def run(job: Job) -> dict[str, Any]:
             most = int(job.options.get("max_unlabelled", most))
             enough = f"without labels {most} are enough"
         sample_bytes = sum(a[0].nbytes for a in given.arrays)
-        training, chosen = given, np.arange(0)
-        if trained and "train" not in job.inputs:
+        calibrating, training, chosen = given, given, np.arange(0)
+        own = "train" in job.inputs
+        if trained and not own:
             room = max(LEAST_EACH, MOST_BYTES // max(sample_bytes, 1))
             (calibration, chosen, evaluation), how = split_in_three(given.name, n, sample_bytes, (min(MOST_CALIBRATION, room), min(most, room)), seed)
         else:
-            calibration, evaluation, how = split(given.name, n, sample_bytes, wanted, most, enough, seed)
-        if trained and "train" in job.inputs:
-            training = opened(job, job.inputs["train"])
-            chosen = np.arange(len(training.arrays[0]))
-            require_enough(training.name, len(chosen))
-            how += f"; {training.name}: {len(chosen)} samples for training"
+            calibration, evaluation, how = split(given.name, n, sample_bytes, wanted and not own, most, enough, seed)
+        if own:  # then all of `data` can be evaluated
+            training = calibrating = opened(job, job.inputs["train"])
+            require_enough(training.name, len(training.arrays[0]))
+            calibration, chosen = split_in_two(len(training.arrays[0]), MOST_CALIBRATION if wanted else 0, seed)
+            how += f"; {training.name}: " + told_of(len(calibration), len(chosen) if trained else 0)
     except Unusable as refusal:
         job.refuse(str(refusal), kind="input")
     if wanted:
-        given.save(calibration, job.out / "calibration", None)
+        calibrating.save(calibration, job.out / "calibration", None)
     given.save(evaluation, job.out / "evaluation", job.out / "labels.npy")
     if trained:
         training.save(chosen, job.out / "training", job.out / "training_labels.npy")
-    return {"n_calibration": len(calibration) if wanted else 0, "n_evaluation": len(evaluation), "n_training": len(chosen), "origin": how}
+    return {"n_calibration": len(calibration) if wanted else 0, "n_evaluation": len(evaluation), "n_training": len(chosen) if trained else 0, "origin": how}
 
 
 @dataclass(frozen=True, slots=True)

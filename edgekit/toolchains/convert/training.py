@@ -42,6 +42,19 @@ def split_in_three(file: str, n: int, sample_bytes: int, most: tuple[int, int], 
     return (calibration, training, evaluation), f"{file}, split once by seed {seed}: {told}{unused}"
 
 
+def split_in_two(n: int, most: int, seed: int) -> tuple[Array, Array]:
+    """Indices for calibration, a quarter or `most`, and for training."""
+    order = np.random.default_rng(seed).permutation(n)
+    n_calibration = min(n // 4, most)
+    return np.sort(order[:n_calibration]), np.sort(order[n_calibration:])
+
+
+def told_of(n_calibration: int, n_training: int) -> str:
+    """What samples of a file of their own are for."""
+    parts = [f"{n} samples for {what}" for n, what in ((n_calibration, "calibration"), (n_training, "training")) if n]
+    return " and ".join(parts) or "not used"
+
+
 def require_enough(file: str, n: int) -> None:
     """
     Raises:
