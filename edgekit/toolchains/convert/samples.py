@@ -60,9 +60,10 @@ def run(job: Job) -> dict[str, Any]:
         if trained and not own:
             room = max(LEAST_EACH, MOST_BYTES // max(sample_bytes, 1))
             (calibration, chosen, evaluation), how = split_in_three(given.name, n, sample_bytes, (min(MOST_CALIBRATION, room), min(most, room)), seed)
+        elif not own:
+            calibration, evaluation, how = split(given.name, n, sample_bytes, wanted, most, enough, seed)
         else:
-            calibration, evaluation, how = split(given.name, n, sample_bytes, wanted and not own, most, enough, seed)
-        if own:  # then all of `data` can be evaluated
+            evaluation, how = evaluated(given.name, n, sample_bytes, most, enough, seed)
             training = calibrating = opened(job, job.inputs["train"])
             require_enough(training.name, len(training.arrays[0]))
             calibration, chosen = split_in_two(len(training.arrays[0]), MOST_CALIBRATION if wanted else 0, seed)
@@ -216,6 +217,16 @@ def same_length(file: str, inputs: list[Spec], arrays: list[Array], labels: Arra
         told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise Unusable(f"the arrays of {file} do not have the same number of samples ({told}): give as many of each")
     return next(iter(lengths.values()))
+
+
+def evaluated(file: str, n: int, sample_bytes: int, most: int, enough: str, seed: int) -> tuple[Array, str]:
+    """Indices for evaluation where nothing else is taken from a file, and a sentence about them."""
+    room = max(LEAST_EACH, MOST_BYTES // max(sample_bytes, 1))
+    if n <= min(most, room):
+        return np.arange(n), f"{file}: all {n} samples for evaluation"
+    chosen = np.sort(np.random.default_rng(seed).permutation(n)[: min(most, room)])
+    why = enough if len(chosen) == most else f"{len(chosen)} of them fill the memory that they may take"
+    return chosen, f"{file}, drawn once by seed {seed}: {len(chosen)} of {n} samples for evaluation ({why})"
 
 
 def split(file: str, n: int, sample_bytes: int, wanted: bool, max_evaluation: int, enough: str, seed: int) -> tuple[Array, Array, str]:
