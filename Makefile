@@ -31,6 +31,8 @@ lint: $(BIN)/edgekit
 soak: $(BIN)/edgekit
 	$(BIN)/edgekit toolchains install --all
 	EDGEKIT_SOAK=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_fuzz.py tests/test_mil.py tests/test_facts.py tests/test_conditions.py tests/test_benchmark_model_told.py tests/test_faults.py tests/test_families.py tests/test_ops.py tests/test_twin.py tests/test_executorch.py
+	$(BIN)/python examples/compression/table.py --seeds 3 --out compression
+	$(BIN)/python examples/compression/table.py --seeds 3 --unlabelled --out compression
 
 # docs/matrix.md: every source to every format, family by family.
 matrix: $(BIN)/edgekit
