@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import SetupError
+from edgekit.places import cache_dir
 from edgekit.toolchains.catalog import names, toolchain
 
 # A shell starts what it puts into the background with SIGINT ignored, and programs inherit that: tests that interrupt edgekit need it back.
@@ -29,6 +30,16 @@ def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGEKIT_DATA_DIR", str(tmp_path / "edgekit-data"))
     monkeypatch.setenv("EDGEKIT_CONFIG_DIR", str(tmp_path / "edgekit-config"))
     return tmp_path
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of toolchains alone, in which nobody else's workers are."""
+    own = tmp_path / "edgekit-cache"
+    own.mkdir()
+    (own / "toolchains").symlink_to(cache_dir() / "toolchains")
+    monkeypatch.setenv("EDGEKIT_CACHE_DIR", str(own))
+    return own
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from edgekit.places import cache_dir
 from edgekit.toolchains.jobs import Job, cached, digests, run
 
 VERB = Path(__file__).parent / "lab/verbs/misbehave.py"
-pytestmark = pytest.mark.toolchain
+pytestmark = [pytest.mark.toolchain, pytest.mark.usefixtures("own_cache")]
 
 
 def misbehave(how: str, **limits: float) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from edgekit.cli.options import (
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.device import resolve
 from edgekit.errors import DeviceError
-from edgekit.model import open_model, recognise
+from edgekit.model import recognise
 from edgekit.places import data_dir
 from edgekit.records import Run
 from edgekit.toolchains.jobs import cached
@@ -82,8 +83,6 @@ def command(
         if any(recipe.is_auto for recipe in recipes):
             with open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source:
                 steps = settled(source, recipes, data_dir() / "recipes" / source.model.sha256[:16], tell_budget, progress)
-        if not no_advice:
-            advise(open_model(model_path, fixed, progress), steps, formats, device, progress)
         done = deploy(
             model_path,
             device,
@@ -96,6 +95,7 @@ def command(
             threads=threads,
             cores=cores,
             wishes=wishes,
+            opened=partial(advise, recipes=steps, formats=formats, device=device, progress=progress) if not no_advice else None,
             progress=progress,
         )
     for words in kept_within(recipes, done.run.variants):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from edgekit.places import data_dir
 from edgekit.profile import Profile
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
 from edgekit.recipe import Recipe
-from edgekit.records import Run, Variant
+from edgekit.records import Model, Run, Variant
 from edgekit.runtime import adapter_of
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
@@ -64,6 +64,7 @@ def deploy(
     threads: int | None = None,
     cores: str | None = None,
     wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
+    opened: Callable[[Model], object] | None = None,
     progress: Progress,
 ) -> Deployment:
     """Convert a model, measure every variant on a device and keep the Run in the store, process by process.
@@ -71,6 +72,7 @@ def deploy(
     Args:
         data: samples to calibrate and evaluate with; with labels, the metric is computed from outputs made on the device.
         threads, cores: for each inference; None takes the device's own setting, else 1 and all.
+        opened: called with the model once it and the device are there, before anything is made.
 
     Raises:
         InputError: the model, the data, or a choice that nothing can carry.
@@ -87,6 +89,8 @@ def deploy(
         profile = device.profile or match_profile(bench.told.identity)
         lacking = lacks(bench, formats)
         with open_source(path, shapes or {}, data, recipes, formats, progress, wishes) as source, open_store() as store:
+            if opened is not None:
+                opened(source.model)
             run = new_run(source.model.path, source.model.sha256, device, profile, bench)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
