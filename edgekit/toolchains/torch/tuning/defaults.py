@@ -13,15 +13,15 @@ from edgekit.toolchains.torch.tuning.loop import Settings
 LOSS = {"temperature": 2.0, "task": 0.3, "feature": 1.0}
 """On a network of 19 k weights 80 percent pruned, without labels: 0.2 points lost with the last layer's input matched too, 1.1 without."""
 LR = 3e-3
-"""On a network of 19 k weights 80 percent pruned, 1e-3 lost 0.7 points more, 6e-3 as much."""
+"""On a network of 19 k weights 80 percent pruned (one seed), 1e-3 lost 0.7 points more, 6e-3 as much."""
 LR_PARAMETERS = 420_000
 """Up to so many; of larger networks it shrinks with the square root of their size, to a few 1e-4 as they are fine-tuned with elsewhere."""
 PALETTE_LR = 3e-4
-"""Where values are shared: a weight that jumps between them moves far, and a network of 420 k weights lost two points with ten times as much."""
+"""Where values are shared: a weight that jumps from one to another moves far."""
 STEP_LR = 3e-3
 """Of step sizes and scales, which are logarithms, so that it is a share of them."""
 BATCH = 32
-"""There, over 24 epochs of 3,600 samples: 0.0 points lost with 32 samples a step, 1.0 with 64."""
+"""There, over 24 epochs of 3,600 samples (one seed): 0.0 points lost with 32 samples a step, 1.0 with 64."""
 WORK_MACS = 1.4e11
 """Multiply-accumulates of the forward passes of a run, where neither epochs nor seconds are given: about a minute on one core."""
 FEWEST, MOST = 6, 30
