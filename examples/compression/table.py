@@ -173,7 +173,7 @@ def main() -> None:
     table = Table(*heads, box=None)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
     lines = ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
     name = "unlabelled" if args.unlabelled else "table"
     (args.out / f"{name}.md").write_text("\n".join(lines) + "\n")
