@@ -19,6 +19,8 @@ from edgekit.transport.streams import last_line
 
 PULL_S = 300.0
 LOST = "was lost with its connection"
+GONE = f"{LOST}: check the device's power and its cable or network, then repeat the command"
+ANSWER_S = 10.0
 START_S, WORK_S, TIMING_S = 120.0, 600.0, 30.0
 """How long an agent may say nothing: until its first word, while it loads and runs the samples, and while it times runs and tells them."""
 BLOCK_S, BLOCKS = 0.25, 20
@@ -170,7 +172,10 @@ class Agent:
         try:
             stdin = self.encode({**job, "job": name})
             done = self.transport.run(self.argv, timeout_s=deadline_s, check=False, stdin=stdin, on_line=listen, watch=watch)
-            told.ended = None if whole else early_end(done.code, done.stderr)
+            if not whole:
+                told.ended = early_end(done.code, done.stderr)
+                if done.code <= 128 and told.samples_ns and self.is_cut_off():  # what was said last may be noise of a wire that broke
+                    told.ended = GONE
         except Silent:
             told.ended = f"said nothing for {patience_s:.0f} s and was stopped: look at what keeps the device busy, or restart it, and repeat the command"
         except DeviceTimeout:
@@ -178,9 +183,17 @@ class Agent:
         except Unreachable:
             if not told.samples_ns:
                 raise
-            told.ended = f"{LOST}: check the device's power and its cable or network, then repeat the command"
+            told.ended = GONE
         self.check(told)
         return told
+
+    def is_cut_off(self) -> bool:
+        """Whether the device is gone."""
+        try:
+            self.transport.run(("true",), timeout_s=ANSWER_S, check=False)
+        except (Unreachable, DeviceTimeout):
+            return True
+        return False
 
     def check(self, told: Told) -> None:
         """Raise what the agent refused, and what does not add up."""

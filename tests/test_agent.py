@@ -20,12 +20,12 @@ import pytest
 from onnx import helper
 
 from edgekit.agent import Agent
-from edgekit.errors import AgentError
+from edgekit.errors import AgentError, Unreachable
 from edgekit.places import shipped
 from edgekit.runtime import agent_archive, platform, site_packages
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, run
-from edgekit.transport import connect
+from edgekit.transport import Completed, connect
 from tests.lab.tiny import Tiny, tiny
 
 LINUX = platform()
@@ -293,3 +293,31 @@ def test_slow_models_run_often_enough_and_fast_ones_long_enough(agent: Any) -> N
     recorded, _ = agent.timed(lambda: calls.append(1), 1000, 200, short, ticks, lambda **_: None)
 
     assert len(calls) == 200 * recorded
+
+
+class Cut:
+    """A transport whose connection ends while an agent speaks: its shell ends with a code and noise, and nothing answers any more."""
+
+    address = "adb:cut"
+
+    def __init__(self, there: bool) -> None:
+        self.there = there
+
+    def run(self, argv: tuple[str, ...], *, on_line: Any = None, **_: Any) -> Any:
+        if argv != ("agent",):
+            if not self.there:
+                raise Unreachable(self.address, "no device", argv=argv)
+            return Completed(argv, 0, "", "")
+        on_line(json.dumps({"samples_ns": [1, 2]}))
+        return Completed(argv, 1, "", "protocol fault")
+
+
+@pytest.mark.parametrize(("there", "words"), [(False, "was lost with its connection"), (True, "failed (protocol fault)")])
+def test_an_agent_that_ends_with_its_connection_was_lost(there: bool, words: str) -> None:
+    agent = Agent(Cut(there), ("agent",), lambda job: b"", "/folder")  # type: ignore[arg-type]
+
+    told = agent.run({}, deadline_s=1, progress=lambda *_: None)
+
+    assert told.samples_ns == [1, 2]
+    assert told.ended is not None
+    assert told.ended.startswith(words)

@@ -82,7 +82,7 @@ def lost(said: Said) -> None:
     """What is seen of a run that lost its device with something to show."""
     assert said.code == 5
     assert "the device was lost on the way: repeat the command, and it goes on with what is missing" in said.stderr
-    assert "the agent was lost with its connection: check the device's power and its cable or network" in said.stdout
+    assert "the agent was lost with its connection: check the device's power and its cable or network" in said.stdout, said.stdout
 
 
 @over("adb", "ssh")
