@@ -122,6 +122,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     wanted["misfit"] = job(folder / "misfit", "prune50", labels=np.arange(128) % 5)
     wanted["unequal"] = job(folder / "unequal", "prune50", labels=np.arange(100) % 4)
     wanted["not learned"] = job(folder / "not learned", "w8d")
+    wanted["in time"] = job(folder / "in time", "prune50", epochs=2, seconds=600.0)
+    wanted["no time"] = job(folder / "no time", "prune50", epochs=50, seconds=1e-3)
     wanted["whole"] = job(folder / "whole", "prune50+w4a8", epochs=20)
     wanted["killed"] = {**wanted["whole"], "kept": str(folder / "kept")}
     kill(folder, wanted["killed"])
@@ -232,6 +234,11 @@ def test_labels_are_learned_from(made: Made) -> None:
     assert all(0 <= one["metric"] <= 1 for one in said["history"])
     assert "and the labels" in said["notes"][-1]
     assert made["w4"][2]["metric"] is None
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("in time", 2), ("no time", 1)])
+def test_epochs_and_seconds_both_bound_it(made: Made, name: str, epochs: int) -> None:
+    assert len(made[name][2]["history"]) == epochs
 
 
 def test_a_loss_that_is_no_number_ends_it_with_the_last_good_weights(made: Made) -> None:

@@ -25,7 +25,7 @@ SHAPE = "Shape of an input, each axis fixed or flexible (16..128, 1|4|8, ?); rep
 shape_option = click.option("--shape", "shapes", multiple=True, metavar="NAME=1x3x224x224", help=SHAPE)
 data_option = click.option("--data", type=click.Path(path_type=Path), help=".npz or .npy samples (optional array `labels`) to calibrate and evaluate with.")
 RECIPE = (
-    "Steps joined by +: prune50 prune2:4 channels50 lowrank50 cluster16 ternary binary student:width50 distill:FILE; tune; "
+    "Steps joined by +: prune50 prune2:4 channels50 lowrank50 cluster16 ternary binary bits4 student:width50 distill:FILE; tune; "
     "fp32 fp16 w8 w4 w4b32 w8d w8a8 w8a16 (and w4a8 w3 w2 before tune); auto:size=0.25 auto:drop=0.01; or a .toml file. Repeatable or separated by commas."
 )
 recipe_option = click.option("--recipe", "recipe_names", multiple=True, metavar="NAME", help=RECIPE)

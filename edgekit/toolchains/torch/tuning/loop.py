@@ -47,7 +47,7 @@ class Settings:
     patience: int | None = None
     """Epochs of the second half without a better validation after which it stops; None: all are run."""
     seconds: float | None = None
-    """About how long it may take: so many epochs are run as that holds."""
+    """About how long it may take: no more epochs are run than that holds."""
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ class Loop:
         run = self.run_
         if not self.resume():
             if self.settings.seconds:
-                run.epochs = self.epochs_within(self.settings.seconds)
+                run.epochs = min(run.epochs, self.epochs_within(self.settings.seconds))
             run.best, _ = self.validated()
             if not math.isfinite(run.best):
                 run.best = math.inf
