@@ -204,10 +204,11 @@ def cut_short(ill: Ill, argv: Sequence[object], fault: Callable[[Begun], object]
         with ill.begun(*argv) as begun:
             with contextlib.suppress(Ended):  # too fast for us: once more
                 begun.wait(lambda: (run := stored()) != before and whole(run))  # noqa: B023
-                begun.wait(ill.measuring)
-                with ill.held() as measuring:  # or it may be done before the fault is
-                    if not measuring:
-                        continue
-                    fault(begun)
+                while True:
+                    begun.wait(ill.measuring)
+                    with ill.held() as measuring:  # or it may be done before the fault is
+                        if measuring:
+                            fault(begun)
+                            break
                 return begun.end()
     raise AssertionError("it was never seen to measure")
