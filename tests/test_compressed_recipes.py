@@ -178,7 +178,7 @@ def test_a_file_for_training_leaves_the_data_to_the_evaluation(tmp_path: Path) -
     with open_source(model, {}, data, recipes, [ONNX], nothing, wishes) as source:
         found = source.samples
 
-    assert (found.n_training, found.n_evaluation) == (50, 75)
+    assert (found.n_training, found.n_evaluation) == (50, 100)
     assert found.training is not None
     assert found.training_labels is not None
     assert np.load(found.training / "0.npy").shape == (50, 1, 64)

@@ -176,7 +176,13 @@ def over_adb() -> Iterator[Ill]:
                         device.start()
                 serial = f"127.0.0.1:{line.port}"
                 server.adb("disconnect", serial, check=False)
-                wait_until(lambda: f"{serial}\tdevice" in (server.adb("connect", serial, check=False) and server.devices()), 20)
+
+                def connected() -> bool:
+                    with contextlib.suppress(subprocess.TimeoutExpired):  # a server may wait long for what a broken wire said last
+                        server.adb("connect", serial, check=False)
+                    return f"{serial}\tdevice" in server.devices()
+
+                wait_until(connected, 100)
 
             power_on()
             environment = {**server.environment, "EDGEKIT_CACHE_DIR": str(cache_dir())}
