@@ -16,6 +16,15 @@ from edgekit.toolchains.catalog import names, toolchain
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, a file's stay together, and so do all that measure on this machine, which is for one edgekit at a time."""
+    texts = {path: path.read_text() for path in {item.path for item in items}}
+    for item in items:
+        measures = any(word in texts[item.path] for word in ('"local"', '"local:"', "bench_local"))
+        item.add_marker(pytest.mark.xdist_group("local" if measures else item.path.name))
+
+
 def missing(what: str, cure: str) -> None:
     """Skip on a laptop, fail in CI: a part that a test needs is not here."""
     words = f"{what} is missing: {cure}"
