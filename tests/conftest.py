@@ -18,11 +18,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, a file's stay together, and so do all that measure on this machine, which is for one edgekit at a time."""
+    """What measures on this machine runs with the daemons, one after the other: a device is for one edgekit at a time, this one too."""
     texts = {path: path.read_text() for path in {item.path for item in items}}
     for item in items:
-        measures = any(word in texts[item.path] for word in ('"local"', '"local:"', "bench_local"))
-        item.add_marker(pytest.mark.xdist_group("local" if measures else item.path.name))
+        if item.get_closest_marker("toolchain") and any(word in texts[item.path] for word in ('"local"', '"local:"')):
+            item.add_marker(pytest.mark.lab)
 
 
 def missing(what: str, cure: str) -> None:
