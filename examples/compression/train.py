@@ -23,9 +23,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "mnist"))
 
-from train import Classifier, cnn, depthwise  # type: ignore[import-not-found]
-
-BATCH = 64
+from train import EPOCHS, Classifier, cnn, depthwise, fit  # type: ignore[import-not-found]
 
 
 class Series(nn.Module):
@@ -75,26 +73,13 @@ class Transformer(nn.Module):
         return self.head(self.norm(self.blocks(self.embed(rows) + self.place)).mean(1))
 
 
-NETWORKS = {"cnn": (lambda: Classifier(cnn()), 6), "depthwise": (lambda: Classifier(depthwise()), 12), "series": (Series, 30), "transformer": (Transformer, 40)}
+NETWORKS = {
+    "cnn": (lambda: Classifier(cnn()), EPOCHS["cnn"]),
+    "depthwise": (lambda: Classifier(depthwise()), EPOCHS["depthwise"]),
+    "series": (Series, 30),
+    "transformer": (Transformer, 40),
+}
 """Name → how it is made, and for how many epochs it is trained."""
-
-
-def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int) -> None:
-    """AdamW under the one-cycle schedule (Smith 2018), cross-entropy with smoothed labels."""
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, epochs * -(-len(x) // BATCH))
-    model.train()
-    for epoch in range(epochs):
-        total = 0.0
-        for rows in torch.randperm(len(x)).split(BATCH):
-            loss = nn.functional.cross_entropy(model(x[rows]), y[rows], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item() * len(rows)
-        print(f"epoch {epoch + 1}/{epochs}: loss {total / len(x):.3f}", flush=True)
-    model.eval()
 
 
 def tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,7 +101,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     make, epochs = NETWORKS[args.network]
     model = make()
-    train(model, *tensors(args.data / "train.npz"), epochs)
+    fit(model, *tensors(args.data / "train.npz"), epochs)
     x, y = tensors(args.data / "test.npz")
     with torch.no_grad():
         right = (model(x).argmax(1) == y).float().mean().item()

@@ -58,6 +58,24 @@ def load(csv: Path) -> tuple[np.ndarray, np.ndarray]:
     return table[:, :-1].reshape(-1, 1, 28, 28) / 255, table[:, -1].astype(np.int64)
 
 
+def fit(model: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int) -> None:
+    """AdamW under the one-cycle schedule (Smith 2018), cross-entropy with smoothed labels."""
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, epochs * -(-len(x) // BATCH))
+    model.train()
+    for epoch in range(epochs):
+        total = 0.0
+        for rows in torch.randperm(len(x)).split(BATCH):
+            loss = nn.functional.cross_entropy(model(x[rows]), y[rows], label_smoothing=0.05)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(rows)
+        print(f"epoch {epoch + 1}/{epochs}: loss {total / len(x):.3f}", flush=True)
+    model.eval()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=sorted(EPOCHS), required=True)
@@ -74,21 +92,7 @@ def main() -> None:
     x, y = torch.from_numpy(images[train]), torch.from_numpy(labels[train])
 
     model = Classifier({"depthwise": depthwise, "cnn": cnn}[args.network]())
-    epochs = EPOCHS[args.network]
-    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, epochs * -(-len(x) // BATCH))
-    model.train()
-    for epoch in range(epochs):
-        total = 0.0
-        for rows in torch.randperm(len(x)).split(BATCH):
-            loss = nn.functional.cross_entropy(model(x[rows]), y[rows], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item() * len(rows)
-        print(f"epoch {epoch + 1}/{epochs}: loss {total / len(x):.3f}", flush=True)
-    model.eval()
+    fit(model, x, y, EPOCHS[args.network])
     with torch.no_grad():
         found = model(torch.from_numpy(images[kept])).argmax(1).numpy()
     parameters = sum(p.numel() for p in model.parameters())
