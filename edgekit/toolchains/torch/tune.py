@@ -64,7 +64,7 @@ def tuned(job: Job) -> dict[str, Any]:
     teacher = Teacher(original, output_names(teacher_hub.graph))
     loss = loss_of(hub, teacher_hub, teacher, training, options)
     size = figures(hub)
-    settings = defaults.settings(options, size["macs"], size["parameters"], len(training), shared=student.shares_values)
+    settings = defaults.settings(options, size["macs"], size["parameters"], len(training), shared=student.shares_values, prunes=student.unready())
     loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress, defaults.at_once(hub))
     done = loop.run()
     student.write_back(hub, spec)

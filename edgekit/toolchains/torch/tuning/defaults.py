@@ -26,6 +26,9 @@ WORK_MACS = 1.4e11
 """Multiply-accumulates of the forward passes of a run, where neither epochs nor seconds are given: about a minute on one core."""
 FEWEST, MOST = 6, 30
 """Epochs."""
+PRUNING_EPOCHS = 2
+"""Times as many where weights are pruned, since half of the steps go by while they still become zero. On a network of 19 k weights, 80 percent pruned, over
+three seeds: 0.6 points lost [0.4, 0.9], where 1.0 [0.5, 1.7] were."""
 LEAST_PATIENCE = 4
 MOST_AT_ONCE = 250
 AT_ONCE_BYTES = 600_000_000
@@ -33,15 +36,17 @@ AT_ONCE_BYTES = 600_000_000
 FLOAT_BYTES = 4
 
 
-def settings(options: dict[str, Any], macs: int, parameters: int, samples: int, *, shared: bool) -> Settings:
+def settings(options: dict[str, Any], macs: int, parameters: int, samples: int, *, shared: bool, prunes: bool) -> Settings:
     """The options, filled up.
 
     Args:
         macs: of one sample.
         shared: whether weights share values of a palette that is learned.
+        prunes: whether weights become zero on the way.
     """
     batch = int(options.get("batch") or BATCH)
-    epochs = int(options.get("epochs") or min(MOST, max(FEWEST, round(WORK_MACS / max(1, macs * samples)))))
+    plenty = min(MOST, max(FEWEST, round(WORK_MACS / max(1, macs * samples)))) * (PRUNING_EPOCHS if prunes else 1)
+    epochs = int(options.get("epochs") or plenty)
     lr = float(options.get("lr") or (PALETTE_LR if shared else LR) * min(1.0, (LR_PARAMETERS / max(1, parameters)) ** 0.5))
     return Settings(
         epochs, lr, STEP_LR / 10 if shared else STEP_LR, batch, int(options.get("seed", 0)), max(LEAST_PATIENCE, epochs // 4), options.get("seconds")
