@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgekit.compress.steps import TECHNIQUES, Step, Technique, read_step
 from edgekit.errors import InputError
@@ -64,6 +65,8 @@ class Recipe:
     """Each layer is cut alike, instead of the whole network by one threshold."""
     epochs: int | None = None
     """Of each tuning; None leaves it to the tuner."""
+    tune: tuple[tuple[str, Any], ...] = ()
+    """(option, value) of each tuning beside: how fast it learns, and from what."""
 
     @property
     def numbers(self) -> str:
@@ -166,6 +169,22 @@ def examples() -> Iterator[str]:
     yield from ("prune2:4", "prune50block4", TUNE)
 
 
+class TuneTable(BaseModel):
+    """A recipe file's table [tune]: what each of its tunings does otherwise than usual."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    lr: Annotated[float, Field(gt=0)] | None = None
+    batch: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """By which the original's scores are softened."""
+    task: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the labels in the loss, where there are any: 1 learns from them alone."""
+    feature: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the tensors on the way that are matched; 0 matches none."""
+    match: tuple[str, ...] | None = None
+    """Names of those tensors; by default what the last layer reads."""
+
+
 class RecipeFile(BaseModel):
     """What a recipe's TOML file may hold."""
 
@@ -173,6 +192,7 @@ class RecipeFile(BaseModel):
     steps: str
     per_layer: bool = False
     epochs: int | None = None
+    tune: TuneTable = TuneTable()
     layers: Mapping[str, str] = {}
 
 
@@ -191,14 +211,17 @@ def read_file(path: Path) -> Recipe:
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"the recipe {path}: {where}: {first['msg']}; it may hold steps, per_layer, epochs and a table [layers]") from exc
+        raise InputError(f"the recipe {path}: {where}: {first['msg']}; it may hold steps, per_layer, epochs and tables [layers] and [tune]") from exc
     if found.epochs is not None and found.epochs < 1:
         raise InputError(f"the recipe {path}: epochs = {found.epochs}: give at least 1")
     if all(map(is_known, path.stem.split("+"))):
         raise InputError(f"the recipe {path} is called as another recipe is: rename it, so that its files cannot be taken for those of {path.stem}")
     read = recipe(path.stem, tuple(found.steps.split("+")), found.steps)
     layers = tuple((layer, own_step(path, layer, text, read.steps)) for layer, texts in found.layers.items() for text in texts.split("+"))
-    return Recipe(path.stem, read.steps, layers, found.per_layer, found.epochs)
+    tune = tuple(found.tune.model_dump(exclude_none=True).items())
+    if tune and not read.tunes:
+        raise InputError(f"the recipe {path} has a table [tune] and no step that tunes: add +tune to its steps, or leave the table out")
+    return Recipe(path.stem, read.steps, layers, found.per_layer, found.epochs, tune)
 
 
 def own_step(path: Path, layer: str, text: str, steps: tuple[str, ...]) -> str:

@@ -41,6 +41,8 @@ class Accuracy:
     value: float
     baseline: float
     n: int
+    network: float | None = None
+    """Of the compressed network that the file is of, in float activations; None where it is of the model's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Compression:
     seed: int
     layers: tuple[tuple[str, str], ...] = ()
     """Layers that had a step of their own."""
+    tune: tuple[tuple[str, Any], ...] = ()
+    """What its tunings did otherwise than usual."""
     training: str | None = None
     """Where the samples are from that it was tuned with, and how they were split."""
     training_sha256: str | None = None

@@ -36,6 +36,7 @@ class AccuracyResult(BaseModel):
     value: float
     baseline: float
     n: int
+    network: float | None
 
 
 class VerifyResult(BaseModel):

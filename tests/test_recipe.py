@@ -124,6 +124,13 @@ def test_a_file_gives_layers_their_own_strength(tmp_path: Path) -> None:
     assert parse(str(path)) == Recipe("mine", ("prune80", "cluster16", "w8"), (("fc", "prune50"), ("last", "none")), per_layer=True, epochs=3)
 
 
+def test_a_file_says_what_tuning_learns_from(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('steps = "student:width50+tune"\n[tune]\nlr = 1e-3\ntask = 1.0\nfeature = 0.0\n')
+
+    assert dict(parse(str(path)).tune) == {"lr": 1e-3, "task": 1.0, "feature": 0.0}
+
+
 def test_a_layer_may_have_several_steps_of_its_own_or_be_without_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('steps = "prune80+bits8"\n[layers]\nfc = "prune50+bits4"\nlast = "no-prune"\n')
@@ -149,8 +156,10 @@ def test_a_bare_strength_is_that_of_the_one_technique(tmp_path: Path) -> None:
         ('steps = "w8a8"\n[layers]\nfc = "fp32"\n', "none of its steps has a strength for each layer"),
         ('steps = "prunes80"\n', "unknown recipe 'prunes80': did you mean 'prune"),
         ("steps = prune80\n", "is no TOML"),
-        ('step = "prune80"\n', "it may hold steps, per_layer, epochs and a table"),
+        ('step = "prune80"\n', "it may hold steps, per_layer, epochs and tables"),
         ('steps = "prune80+tune"\nepochs = 0\n', "epochs = 0: give at least 1"),
+        ('steps = "prune80+tune"\n[tune]\ntask = 2.0\n', r"tune\.task: Input should be less than or equal to 1"),
+        ('steps = "prune80"\n[tune]\ntask = 1.0\n', "no step that tunes"),
     ],
 )
 def test_a_file_that_is_not_right_is_refused(tmp_path: Path, text: str, why: str) -> None:

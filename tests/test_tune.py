@@ -122,8 +122,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     wanted["misfit"] = job(folder / "misfit", "prune50", labels=np.arange(128) % 5)
     wanted["unequal"] = job(folder / "unequal", "prune50", labels=np.arange(100) % 4)
     wanted["not learned"] = job(folder / "not learned", "w8d")
+    wanted["nothing on the way"] = job(folder / "nothing on the way", "prune50", loss={"feature": 0})
+    wanted["matched"] = job(folder / "matched", "prune50", loss={"match": ["b", "d"]})
+    wanted["no such tensor"] = job(folder / "no such tensor", "prune50", loss={"match": ["dd"]})
+    wanted["no labels"] = job(folder / "no labels", "prune50", loss={"task": 0.5})
     wanted["in time"] = job(folder / "in time", "prune50", epochs=2, seconds=600.0)
     wanted["no time"] = job(folder / "no time", "prune50", epochs=50, seconds=1e-3)
+    wanted["as usual"] = job(folder / "as usual", "prune50", epochs=None)
     wanted["whole"] = job(folder / "whole", "prune50+w4a8", epochs=20)
     wanted["killed"] = {**wanted["whole"], "kept": str(folder / "kept")}
     kill(folder, wanted["killed"])
@@ -241,6 +246,11 @@ def test_epochs_and_seconds_both_bound_it(made: Made, name: str, epochs: int) ->
     assert len(made[name][2]["history"]) == epochs
 
 
+def test_pruning_has_time_to_recover(made: Made) -> None:
+    """Half of the epochs go by while weights become zero; without pruning there are 30 at most."""
+    assert len(made["as usual"][2]["history"]) > 30
+
+
 def test_a_loss_that_is_no_number_ends_it_with_the_last_good_weights(made: Made) -> None:
     hub, _, said = made["not a number"]
     assert "no number" in said["stopped"]
@@ -256,11 +266,19 @@ def test_a_loss_that_is_no_number_ends_it_with_the_last_good_weights(made: Made)
         ("misfit", "the labels do not fit the outputs (y [1, 4])"),
         ("unequal", "100 labels for 128 training samples"),
         ("not learned", "'w8d' are not learned"),
+        ("no such tensor", "'dd' cannot be matched, as the original and the compressed network have no such tensor in one shape: name one of d, "),
+        ("no labels", "task = 0.5 is a share of the labels, and the samples have none"),
     ],
 )
 def test_refused_in_words(made: Made, name: str, words: str) -> None:
     assert words in made[name][2]["message"]
     assert made[name][2]["kind"] == "input"
+
+
+def test_tensors_on_the_way_are_matched_as_chosen(made: Made) -> None:
+    usual, without, chosen = (made[name][2]["history"][0]["loss"] for name in ("prune50", "nothing on the way", "matched"))
+    assert without < usual
+    assert chosen not in (usual, without)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(made: Made) -> None:

@@ -36,7 +36,7 @@ def test_a_right_file_is_in_bounds_and_its_outputs_are_written(format_: str, tmp
     found = verified(tmp_path, made, written(tmp_path, made, format_), format_, labels=tmp_path / "labels.npy")
     assert judge(found["parity"], "fp32") is None
     assert found["parity"]["n"] == 3
-    assert found["accuracy"] == {"metric": "top1", "value": pytest.approx(2 / 3), "baseline": pytest.approx(2 / 3), "n": 3}
+    assert found["accuracy"] == {"metric": "top1", "value": pytest.approx(2 / 3), "baseline": pytest.approx(2 / 3), "n": 3, "network": None}
     assert found["delegate"] == {"tflite": "XNNPACK", "onnx": "CPUExecutionProvider"}[format_]
     assert (found["boundary"], found["first_wrong"]) == (None, None)
 

@@ -189,7 +189,7 @@ def recipe_of(given: Recipe, way: Way, every: Sequence[str]) -> Recipe:
     common = {name: Counter(mine[name] for mine in own.values() if name in mine).most_common(1)[0][0] for name in techniques}
     untouched = tuple((layer, LEFT_ALONE) for layer in every if layer not in own)
     layers = untouched + tuple((layer, mine.get(name, WITHOUT + name)) for layer, mine in own.items() for name in techniques if mine.get(name) != common[name])
-    return Recipe(given.name, (*common.values(), *given.steps[1:]), layers, per_layer=True, epochs=given.epochs)
+    return Recipe(given.name, (*common.values(), *given.steps[1:]), layers, per_layer=True, epochs=given.epochs, tune=given.tune)
 
 
 def toml(recipe: Recipe, told: str) -> str:

@@ -106,7 +106,7 @@ def compress(source: Source, recipe: Recipe, tuning: Tuning, progress: Progress)
     sha256, *_ = digests(going.hub)
     model = replace(source.model, hub=going.hub, hub_sha256=sha256, flexible=())
     samples = source.samples
-    record = Compression(tuple(going.done), first, last.counts(1), bounds_of(recipe), tuning.seed, recipe.layers)
+    record = Compression(tuple(going.done), first, last.counts(1), bounds_of(recipe), tuning.seed, recipe.layers, recipe.tune)
     if recipe.tunes and samples.training is not None:
         (trained,) = digests(samples.training)
         record = replace(record, training=samples.origin, training_sha256=trained, n_training=samples.n_training)
@@ -165,12 +165,17 @@ def tune(source: Source, recipe: Recipe, tuning: Tuning, going: Going, progress:
     inputs |= {"spec": going.spec} if going.spec is not None else {}
     inputs |= {"labels": samples.training_labels} if samples.training_labels is not None else {}
     number = next((step for step in going.since_tuned if step in NUMBERS), None)
+    said = dict(recipe.tune)
+    loss = {name: value for name, value in said.items() if name not in ("lr", "batch")}
     options = {
         "steps_before": [step for step in going.since_tuned if step not in NUMBERS],
         "quant": None if number is None else {"recipe": number},
         "seed": tuning.seed,
         "epochs": tuning.epochs or recipe.epochs,
         "seconds": tuning.seconds,
+        "lr": said.get("lr"),
+        "batch": said.get("batch"),
+        "loss": loss or None,
     }
     job = Job("torch", "tune", inputs, {name: value for name, value in options.items() if value is not None}, resumes=True)
     try:

@@ -58,7 +58,7 @@ def run(job: Job) -> dict[str, Any]:
     return {
         "parity": told,
         "agreement": figures if "source" in inputs else None,
-        "accuracy": accuracy(inputs.get("source", inputs["reference"]), outputs, inputs["labels"]) if "labels" in inputs else None,
+        "accuracy": accuracy(inputs, outputs) if "labels" in inputs else None,
         "boundary": difference(runner, *(carried(options[kind], options.get("dtypes", {})) for kind in ("inputs", "outputs"))),
         "delegate": runner.delegate,
         "first_wrong": wrong,
@@ -139,13 +139,16 @@ def written(spec: Spec) -> str:
     return f"{spec['name']!r} {spec['dtype']} {list(spec['shape'])}"
 
 
-def accuracy(reference: Path, outputs: Path, labels: Path) -> dict[str, Any] | None:
-    """top-1 of the file and, as `baseline`, of the source model on the same samples; None where the outputs are no scores."""
+def accuracy(inputs: Mapping[str, Path], outputs: Path) -> dict[str, Any] | None:
+    """top-1 of the file, of the source model as `baseline`, and of a compressed `network`, on the same samples; None where the outputs are no scores."""
+    labels, reference = inputs["labels"], inputs["reference"]
     try:
-        value, baseline = parity.top1_accuracy(outputs, labels), parity.top1_accuracy(reference, labels)
+        value, held = parity.top1_accuracy(outputs, labels), parity.top1_accuracy(reference, labels)
+        baseline = parity.top1_accuracy(inputs["source"], labels) if "source" in inputs else held
     except parity.NothingToCompareError:
         return None
-    return {"metric": "top1", "value": value, "baseline": baseline, "n": int(np.load(labels, mmap_mode="r").shape[0])}
+    network = held if "source" in inputs else None
+    return {"metric": "top1", "value": value, "baseline": baseline, "n": int(np.load(labels, mmap_mode="r").shape[0]), "network": network}
 
 
 def search(job: Job, runner: Runner, outputs: Path, bound: bounds.Bound) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ def run(job: Job) -> dict[str, Any]:
     → `out/hub.onnx`, `out/compress.json`.
 
     Options, all but the first two with defaults: `steps_before` (the steps of the recipe since the last tune), `quant` (null or {"recipe": "w4"}),
-    `epochs` or `seconds`, `lr`, `batch`, `seed`, `loss` ({"temperature", "task", "feature"}).
+    `epochs` or `seconds`, `lr`, `batch`, `seed`, `loss` ({"temperature", "task", "feature", "match"}).
 
     Returns `notes`, `history` (epoch, loss, validation, metric), `stopped` (why), `metric` (what the metric is). With a folder `kept`, a run that was
     killed goes on where it was, to the same weights.
@@ -64,7 +64,7 @@ def tuned(job: Job) -> dict[str, Any]:
     teacher = Teacher(original, output_names(teacher_hub.graph))
     loss = loss_of(hub, teacher_hub, teacher, training, options)
     size = figures(hub)
-    settings = defaults.settings(options, size["macs"], size["parameters"], len(training), shared=student.shares_values, prunes=student.unready())
+    settings = defaults.settings(options, size["macs"], size["parameters"], len(training), shared=student.shares_values, prunes=student.prunes)
     loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress, defaults.at_once(hub))
     done = loop.run()
     student.write_back(hub, spec)
@@ -122,8 +122,10 @@ def dense(values: Any, before: Any, held: Tensor) -> Any:
 def loss_of(hub: ModelProto, teacher_hub: ModelProto, teacher: Teacher, training: Samples, options: dict[str, Any]) -> Loss:
     """What is made small, with the variances by which its parts are divided."""
     said = {**defaults.LOSS, **(options.get("loss") or {})}
+    if training.labels is None and (options.get("loss") or {}).get("task"):
+        raise Refusal(f"task = {said['task']:g} is a share of the labels, and the samples have none: give labels, or leave task out")
     found = heads(hub, teacher_hub, training.labels)
-    between = features(hub, teacher_hub) if said["feature"] else ()
+    between = features(hub, teacher_hub, said.get("match")) if said["feature"] else ()
     names = tuple(dict.fromkeys([*(head.theirs for head in found), *between]))
     some = teacher(training.rows(torch.arange(min(SPREAD_SAMPLES, len(training)))), names)
     spread = {name: variance(values) for name, values in some.items()}

@@ -6,6 +6,8 @@ Sources: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", sec
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +74,21 @@ def before_softmax(model: ModelProto, output: str) -> str:
     return node.input[0] if node is not None and node.op_type in ("Softmax", "LogSoftmax") else output
 
 
-def features(model: ModelProto, teacher: ModelProto) -> tuple[str, ...]:
-    """The tensor that the last layer reads, if the teacher has one of that name and shape."""
+def features(model: ModelProto, teacher: ModelProto, chosen: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The tensors on the way that are matched: those chosen, or what the last layer reads, if the teacher has one of that name and shape.
+
+    Raises:
+        Refusal: a tensor that was chosen is not in both, or not in one shape.
+    """
     mine, theirs = static_shapes(model.graph), static_shapes(teacher.graph)
+    if chosen is not None:
+        made = makers(model.graph)
+        both = [name for name in mine if name in made and mine[name] == theirs.get(name)]
+        for name in chosen:
+            if name not in both:
+                near = ", ".join(difflib.get_close_matches(name, both, 8, 0)) or "there are none"
+                raise Refusal(f"{name!r} cannot be matched, as the original and the compressed network have no such tensor in one shape: name one of {near}")
+        return tuple(chosen)
     stored = {tensor.name for tensor in model.graph.initializer} | {value.name for value in model.graph.input}
     read = [layer.node.input[0] for layer in layers(model) if layer.kind in ("Gemm", "MatMul", "Conv") and layer.node.input[0] not in stored]
     return tuple(name for name in read[-1:] if name in mine and mine[name] == theirs.get(name))

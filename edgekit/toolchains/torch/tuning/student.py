@@ -103,6 +103,11 @@ class Student:
         return any(one.mask is not None and not one.mask.complete for one in self.constraints.values())
 
     @property
+    def prunes(self) -> bool:
+        """Whether weights become zero bit by bit."""
+        return any(one.mask is not None and one.mask.gradual for one in self.constraints.values())
+
+    @property
     def shares_values(self) -> bool:
         return any(isinstance(one.palette, Palette) for one in self.constraints.values())
 
