@@ -18,10 +18,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgekit.compress.steps import TECHNIQUES, Step, Technique, read_step
+from edgekit.compress.steps import TECHNIQUES, Step, Technique, misspelt, read_step
 from edgekit.errors import InputError
-from edgekit.nearest import unknown
-from edgekit.recipe_rules import TUNE, senseless
+from edgekit.nearest import nearest, unknown
+from edgekit.recipe_rules import AUTO, TUNE, senseless
 
 SUPPORTED = ("fp32", "fp16", "w8", "w4", "w4b32", "w8d", "w8a8", "w8a16")
 """Number formats that a file is written in: float; weights only; weights and run-time activations; weights and calibrated activations."""
@@ -34,8 +34,6 @@ CALIBRATED = frozenset({"w8a8", "w8a16"})
 FOUR_BITS = frozenset({"w4", "w4b32"})
 
 DISTILL = "distill:"
-AUTO = "auto:"
-"""Steps that are found for a budget, by what each layer bears: `auto:size=0.25`."""
 
 LEFT_ALONE, WITHOUT = "none", "no-"
 """Of a layer: no technique touches it; one does not: `no-prune`."""
@@ -149,8 +147,11 @@ def recipe(name: str, steps: tuple[str, ...], written: str) -> Recipe:
         written: the steps as the user wrote them, for messages.
     """
     for step in steps:
-        if not is_known(step):
-            raise unknown("recipe" if step == written else f"step in recipe '{written}':", step, SUPPORTED, also=examples())
+        if is_known(step):
+            continue
+        if takes := misspelt(step, techniques()):
+            raise InputError(f"'{step}' is no step{'' if step == written else f' (in recipe {written})'}: {takes}")
+        raise unknown("recipe" if step == written else f"step in recipe '{written}':", step, SUPPORTED, also=examples())
     if why := senseless(steps, NUMBERS, frozenset(LEARNED), hub_step):
         raise InputError(f"recipe '{written}' makes no sense: {why}")
     return Recipe(name, steps)
@@ -158,7 +159,7 @@ def recipe(name: str, steps: tuple[str, ...], written: str) -> Recipe:
 
 def is_known(step: str) -> bool:
     distilled = step.startswith(DISTILL) and len(step) > len(DISTILL)
-    return step in NUMBERS or step == TUNE or distilled or bool(re.fullmatch(f"{AUTO}[a-z]+=[0-9.]+", step)) or hub_step(step) is not None
+    return step in NUMBERS or step == TUNE or distilled or step.startswith(AUTO) or hub_step(step) is not None
 
 
 def examples() -> Iterator[str]:
@@ -209,9 +210,7 @@ def read_file(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise InputError(f'the recipe {path} is no TOML ({exc}): write steps = "prune50+w8", and a table [layers]') from exc
     except ValidationError as exc:
-        first = exc.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"the recipe {path}: {where}: {first['msg']}; it may hold steps, per_layer, epochs and tables [layers] and [tune]") from exc
+        raise InputError(f"the recipe {path}: {misread(exc)}") from exc
     if found.epochs is not None and found.epochs < 1:
         raise InputError(f"the recipe {path}: epochs = {found.epochs}: give at least 1")
     if all(map(is_known, path.stem.split("+"))):
@@ -222,6 +221,19 @@ def read_file(path: Path) -> Recipe:
     if tune and not read.tunes:
         raise InputError(f"the recipe {path} has a table [tune] and no step that tunes: add +tune to its steps, or leave the table out")
     return Recipe(path.stem, read.steps, layers, found.per_layer, found.epochs, tune)
+
+
+def misread(exc: ValidationError) -> str:
+    """The first thing that is wrong in a recipe's file, an unknown key before others, with its cure."""
+    first = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        table, known = ("", RecipeFile.model_fields) if len(first["loc"]) == 1 else ("tune.", TuneTable.model_fields)
+        near = nearest(str(first["loc"][-1]), known)
+        return f"it has an unknown key '{where}': " + (f"did you mean '{table}{near}'?" if near else f"known are {', '.join(known)}")
+    if first["loc"][0] == "layers" and len(first["loc"]) > 1:
+        return f'layers.{first["loc"][1]} is no text: write a layer and its strength in quotes, as in "conv1.weight" = "50"'
+    return f"{where}: {first['msg']}; it may hold steps, per_layer, epochs and tables [layers] and [tune]"
 
 
 def own_step(path: Path, layer: str, text: str, steps: tuple[str, ...]) -> str:
@@ -239,5 +251,9 @@ def own_step(path: Path, layer: str, text: str, steps: tuple[str, ...]) -> str:
         step = hub_step(spelled)
         if step is not None and step.technique in meant:
             return spelled
-    cure = f"give a strength of {names}, as in {meant[0].example}, or none" if meant else "none of its steps has a strength for each layer"
+    spelled = meant[0].name + meant[0].separator + text if len(meant) == 1 and text[:1].isdigit() else text
+    if takes := misspelt(spelled, meant):
+        cure = f"{takes}; or write none"
+    else:
+        cure = f"give a strength of {names}, as in {meant[0].example}, or none" if meant else "none of its steps has a strength for each layer"
     raise InputError(f"the recipe {path}: layer '{layer}' = '{text}': {cure}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
 
 from edgekit.compress.steps import SHAPES, SPARSITY, VALUES, Step
 
 TUNE = "tune"
+AUTO = "auto:"
+"""Steps that are found for a budget, by what each layer bears: `auto:size=0.25`."""
 NEW_NETWORKS = ("student:", "distill:")
 FLOATS = ("fp32", "fp16")
 UNLEARNT = {
@@ -36,7 +39,37 @@ def senseless(steps: Sequence[str], numbers: Set[str], tuned_only: Set[str], rea
         tuned_only: those of them that lose too much without tuning.
         read: gives a hub step's technique.
     """
-    return about_tuning(steps) or about_numbers(steps, numbers, tuned_only) or about_techniques(steps, read)
+    return about_budget(steps) or about_tuning(steps) or about_numbers(steps, numbers, tuned_only) or about_techniques(steps, read)
+
+
+def budget_of(step: str) -> tuple[str, float] | None:
+    """`auto:size=0.25` as ("size", 0.25); None where it is no budget: not of size or drop, or no share of them."""
+    found = re.fullmatch(f"{AUTO}(size|drop)=(0?\\.[0-9]+|0)", step)
+    if found is None or (found[1] == "size" and not float(found[2])):
+        return None
+    return found[1], float(found[2])
+
+
+def about_budget(steps: Sequence[str]) -> str | None:
+    budgets = [step for step in steps if step.startswith(AUTO)]
+    for step in budgets:
+        if budget_of(step) is None:
+            return f"{step} is no budget: {share_for(step)}"
+    others = [step for step in steps if step != TUNE and step not in budgets[:1]]
+    if budgets and others:
+        return f"{budgets[0]} finds zeros and numbers for each layer by itself: leave out {others[0]}; only +tune may follow"
+    return None
+
+
+def share_for(step: str) -> str:
+    """What to write in the place of a budget that is none."""
+    kind, _, text = step.removeprefix(AUTO).partition("=")
+    percent = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else 0.0
+    if kind not in ("size", "drop") or not text:
+        return "give auto:size=0.25 (of the float file's download), or auto:drop=0.01 (of the accuracy)"
+    of = "of the float file's download" if kind == "size" else "of the accuracy"
+    meant = f"auto:{kind}={percent / 100:g}, for {percent:g} percent" if 1 < percent < 100 else f"auto:{kind}={'0.25' if kind == 'size' else '0.01'}"
+    return f"give a share below 1 {of}, as in {meant}"
 
 
 def about_tuning(steps: Sequence[str]) -> str | None:

@@ -53,16 +53,9 @@ def test_ways_that_others_beat_are_left_out() -> None:
     assert hull([Option("bits8", 1000, 0.4), strong]) == [UNTOUCHED, strong]
 
 
-@pytest.mark.parametrize("name", ["auto:size=0", "auto:drop=2", "auto:speed=0.5", "auto:size=1.5"])
-def test_what_is_no_budget_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"is no budget: give auto:size=0.25"):
-        asked(parse(name))
-
-
-def test_only_tuning_may_follow() -> None:
+def test_a_budget_is_read() -> None:
     assert asked(parse("auto:drop=0.01+tune")) == Asked(parse("auto:drop=0.01+tune"), "drop", 0.01)
-    with pytest.raises(InputError, match=r"leave out w8a8; only \+tune may follow"):
-        asked(parse("auto:size=0.25+w8a8"))
+    assert asked(parse("auto:size=.25")).value == 0.25
 
 
 def test_a_budget_that_cannot_be_met_names_the_nearest_that_can() -> None:

@@ -170,7 +170,7 @@ def test_zeros_and_palettes_from_before_are_kept() -> None:
         ("50", Wish(overrides={"first": "2:4"}), "prune2:4 needs input channels in runs of 4: the weights of 'first' are 8×3×3×3"),
         ("7:9", Wish(), "prune7:9 needs input channels in runs of 9"),
         ("50block4", Wish(overrides={"deep": "50block4"}), "prune50block4 needs output channels in blocks of 4, .*'deep' are 8×1×3×3"),
-        ("4:4", Wish(), "prune4:4 leaves every weight"),
+        ("4:4", Wish(), "prune has no strength '4:4'"),
         ("50", Wish(skip=frozenset({"first", "deep", "point", "last"})), "prune has nothing to change"),
     ],
 )

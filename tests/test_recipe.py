@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.compress.steps import TECHNIQUES
 from edgekit.errors import InputError
 from edgekit.recipe import LEARNED, SUPPORTED, Recipe, examples, parse
 
@@ -93,9 +94,7 @@ def test_what_makes_no_sense_is_refused_with_the_reason(name: str, why: str) -> 
         ("w8a", "unknown recipe 'w8a': did you mean 'w8a8'?"),
         ("W8A8", "unknown recipe 'W8A8': did you mean 'w8a8'?"),
         ("prun50+w8a8", "unknown step in recipe 'prun50+w8a8': 'prun50': did you mean 'prune50'?"),
-        ("prune0", "unknown recipe 'prune0': did you mean 'prune50'?"),
-        ("cluster1", "unknown recipe 'cluster1': did you mean 'cluster16'?"),
-        ("student:50+tune", "unknown step in recipe 'student:50+tune': 'student:50': did you mean 'student:width50'?"),
+        ("prunes80", "unknown recipe 'prunes80': did you mean 'prune50'?"),
         ("banana", "unknown recipe 'banana': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
         ("", "unknown recipe '': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
     ],
@@ -104,6 +103,57 @@ def test_an_unknown_name_gets_the_nearest_one(name: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(name)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        *((f"prune{text}", "prune takes a percentage from 1 to 99, as in prune50") for text in ("", "0", "100", "101", "4:4", "50block0")),
+        *((f"channels{text}", "channels takes a percentage from 1 to 99, as in channels50") for text in ("0", "100", ":50")),
+        ("lowrank0", "lowrank takes the percentage of the MACs that stays, from 1 to 99, as in lowrank50"),
+        ("cluster1", "cluster takes 2 to 256 values, as in cluster16"),
+        ("bits0", "bits takes 2 to 8 bits, as in bits4"),
+        ("bits99", "bits takes 2 to 8 bits, as in bits4"),
+        ("student:50+tune", "student takes a width from 1 to 99 percent, as in student:width50"),
+        ("ternary2", "ternary takes no strength: write ternary"),
+    ],
+)
+def test_a_strength_that_there_is_not_is_told_what_there_is(name: str, takes: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(name)
+    where = " (in recipe student:50+tune)" if "+" in name else ""
+    assert str(caught.value).startswith(f"'{name.partition('+')[0]}' is no step{where}: {takes}")
+
+
+def test_every_technique_says_what_it_takes() -> None:
+    assert [one.name for one in TECHNIQUES.values() if bool(one.strength) != bool(one.takes)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("auto:size=25", "give a share below 1 of the float file's download, as in auto:size=0.25, for 25 percent"),
+        ("auto:drop=5", "give a share below 1 of the accuracy, as in auto:drop=0.05, for 5 percent"),
+        ("auto:drop=1", "give a share below 1 of the accuracy, as in auto:drop=0.01"),
+        ("auto:size=0", "give a share below 1 of the float file's download, as in auto:size=0.25"),
+        ("auto:size=1.5", "as in auto:size=0.015, for 1.5 percent"),
+        ("auto:speed=0.5", "give auto:size=0.25 (of the float file's download), or auto:drop=0.01 (of the accuracy)"),
+        ("auto:", "give auto:size=0.25 (of"),
+    ],
+)
+def test_what_is_no_budget_is_refused_with_one_that_is(name: str, cure: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(name)
+    assert f"{name} is no budget: " in str(caught.value)
+    assert cure in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("auto:size=0.25+w8a8", "w8a8"), ("prune50+auto:size=0.25", "prune50"), ("auto:size=0.2+auto:drop=0.1", "auto:drop=0.1")]
+)
+def test_only_tuning_may_go_with_a_budget(name: str, other: str) -> None:
+    with pytest.raises(InputError, match=f"finds zeros and numbers for each layer by itself: leave out {other}; only .tune may follow"):
+        parse(name)
 
 
 def test_a_file_may_have_any_recipe_in_its_name() -> None:
@@ -156,7 +206,14 @@ def test_a_bare_strength_is_that_of_the_one_technique(tmp_path: Path) -> None:
         ('steps = "w8a8"\n[layers]\nfc = "fp32"\n', "none of its steps has a strength for each layer"),
         ('steps = "prunes80"\n', "unknown recipe 'prunes80': did you mean 'prune"),
         ("steps = prune80\n", "is no TOML"),
-        ('step = "prune80"\n', "it may hold steps, per_layer, epochs and tables"),
+        ('step = "prune80"\n', "unknown key 'step': did you mean 'steps'\\?"),
+        ('steps = "prune80"\nepoch = 3\n', "unknown key 'epoch': did you mean 'epochs'\\?"),
+        ('steps = "prune80"\nbanana = 3\n', "unknown key 'banana': known are steps, per_layer, epochs, tune, layers$"),
+        *((f'steps = "prune80"\n[layers]\n{line}\n', 'quotes, as in "conv1.weight" = "50"') for line in ("fc = 50", 'fc.weight = "50"')),
+        ("per_layer = true\n", "steps: Field required; it may hold steps, per_layer, epochs and tables"),
+        ('steps = "prune80"\n[layers]\nfc = "100"\n', "layer 'fc' = '100': prune takes a percentage from 1 to 99, .*; or write none"),
+        ('steps = "channels50+prune80"\n[layers]\nfc = "channels100"\n', "layer 'fc' = 'channels100': channels takes a percentage from 1 to 99"),
+        ('steps = "prune80+tune"\n[tune]\ntemprature = 2\n', "unknown key 'tune.temprature': did you mean 'tune.temperature'\\?"),
         ('steps = "prune80+tune"\nepochs = 0\n', "epochs = 0: give at least 1"),
         ('steps = "prune80+tune"\n[tune]\ntask = 2.0\n', r"tune\.task: Input should be less than or equal to 1"),
         ('steps = "prune80"\n[tune]\ntask = 1.0\n', "no step that tunes"),

@@ -91,8 +91,6 @@ def by_magnitude(weights: Mapping[str, Array], found: Sequence[Layer], fraction:
 def ratio(strength: str) -> tuple[int, int]:
     """`2:4` as (2, 4)."""
     n, m = (int(number) for number in strength.split(":"))
-    if n >= m:
-        raise Refusal(f"prune{strength} leaves every weight: the first number is how many of the second stay, as in prune2:4.")
     return n, m
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 PERCENT = "[1-9][0-9]?"
 UP_TO_256 = "[2-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-6]"
+N_OF_M = "|".join(f"[1-{m - 1}]:{m}" for m in range(2, 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Technique:
     """Python with `apply`, where it is not `edgekit/compress/<name>.py`."""
     separator: str = ""
     """Between the name and the strength."""
+    takes: str = ""
+    """What strengths there are, in words: `a percentage from 1 to 99, as in prune50`."""
     weighs_channels: bool = False
     """Whether it goes by the importance of channels, where samples tell it."""
 
@@ -53,13 +56,43 @@ TECHNIQUES: Mapping[str, Technique] = {
             SHAPES,
             "a student of that share of the width, cut from the model",
             separator=":",
+            takes="a width from 1 to 99 percent, as in student:width50",
             weighs_channels=True,
         ),
-        Technique("channels", PERCENT, "channels50", SHAPES, "percent of the filters and neurons removed, the graph really smaller", weighs_channels=True),
-        Technique("lowrank", PERCENT, "lowrank50", SHAPES, "two small layers for one large, by SVD, to that percent of the MACs"),
-        Technique("prune", f"{PERCENT}(?:block[1-9][0-9]?)?|[1-9]:[1-9]", "prune50", SPARSITY, "percent of the weights zero, n of m, or whole blocks"),
-        Technique("cluster", f"(?:{UP_TO_256})(?:group[1-9][0-9]{{0,3}})?", "cluster16", VALUES, "weights share so many values"),
-        Technique("bits", "[2-8]", "bits4", VALUES, "weights rounded to that many bits, a scale for each output channel"),
+        Technique(
+            "channels",
+            PERCENT,
+            "channels50",
+            SHAPES,
+            "percent of the filters and neurons removed, the graph really smaller",
+            takes="a percentage from 1 to 99, as in channels50",
+            weighs_channels=True,
+        ),
+        Technique(
+            "lowrank",
+            PERCENT,
+            "lowrank50",
+            SHAPES,
+            "two small layers for one large, by SVD, to that percent of the MACs",
+            takes="the percentage of the MACs that stays, from 1 to 99, as in lowrank50",
+        ),
+        Technique(
+            "prune",
+            f"{PERCENT}(?:block[1-9][0-9]?)?|{N_OF_M}",
+            "prune50",
+            SPARSITY,
+            "percent of the weights zero, n of m, or whole blocks",
+            takes="a percentage from 1 to 99, as in prune50 or, in blocks of channels, prune50block4; or how many of 2 to 9 weights stay, as in prune2:4",
+        ),
+        Technique(
+            "cluster",
+            f"(?:{UP_TO_256})(?:group[1-9][0-9]{{0,3}})?",
+            "cluster16",
+            VALUES,
+            "weights share so many values",
+            takes="2 to 256 values, as in cluster16 and, for every 1 to 9999 channels, cluster16group8",
+        ),
+        Technique("bits", "[2-8]", "bits4", VALUES, "weights rounded to that many bits, a scale for each output channel", takes="2 to 8 bits, as in bits4"),
         Technique("ternary", "", "ternary", VALUES, "weights are −a, 0 or a"),
         Technique("binary", "", "binary", VALUES, "weights are −a or a"),
     )
@@ -83,6 +116,20 @@ def read_step(text: str, others: Iterable[Technique] = ()) -> Step | None:
     for technique in (*TECHNIQUES.values(), *others):
         if found := technique.pattern.fullmatch(text):
             return Step(technique, found["strength"])
+    return None
+
+
+def misspelt(text: str, others: Iterable[Technique] = ()) -> str | None:
+    """What a technique takes, where a step begins with its name and goes on with a strength that it does not have, or with none; else None.
+
+    Args:
+        others: techniques beside edgekit's own.
+    """
+    for technique in (*TECHNIQUES.values(), *others):
+        rest = text.removeprefix(technique.name)
+        if rest != text and not rest[:1].isalpha():
+            takes = technique.takes or f"one as in {technique.example}"
+            return f"{technique.name} takes {takes}" if technique.strength else f"{technique.name} takes no strength: write {technique.example}"
     return None
 
 

@@ -7,7 +7,6 @@ whose top-1 may change). The layers' errors are measured on training samples, th
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ from edgekit.allocation import Option, Way, filled, ways
 from edgekit.deflate import download_bytes
 from edgekit.errors import InputError
 from edgekit.files import write_text
-from edgekit.recipe import AUTO, LEFT_ALONE, WITHOUT, Recipe, hub_step
-from edgekit.recipe_rules import TUNE
+from edgekit.recipe import LEFT_ALONE, WITHOUT, Recipe, hub_step
+from edgekit.recipe_rules import budget_of
 from edgekit.records import Variant
 from edgekit.toolchains.jobs import Job, Progress, run
 from edgekit.verbs.sensitivity import table
@@ -81,17 +80,10 @@ class Asked:
 
 
 def asked(recipe: Recipe) -> Asked:
-    """The budget of an auto recipe.
-
-    Raises:
-        InputError: not `size` or `drop`, not between 0 and 1, or with steps that it would have to know of.
-    """
-    found = re.fullmatch(f"{AUTO}(size|drop)=(0?\\.[0-9]+|0|1)(?:\\.0*)?", recipe.steps[0])
-    if found is None or (found[1] == "size" and not float(found[2])):
-        raise InputError(f"'{recipe.steps[0]}' is no budget: give auto:size=0.25 (of the float file's download), or auto:drop=0.01 (of the accuracy)")
-    if others := [step for step in recipe.steps[1:] if step != TUNE]:
-        raise InputError(f"{recipe.steps[0]} finds zeros and numbers for each layer by itself: leave out {others[0]}; only +tune may follow")
-    return Asked(recipe, found[1], float(found[2]))
+    """The budget of an auto recipe, which was found right when it was read."""
+    found = budget_of(recipe.steps[0])
+    assert found is not None
+    return Asked(recipe, *found)
 
 
 def settled(source: Source, recipes: Sequence[Recipe], place: Path, tell: Callable[[str], None], progress: Progress) -> list[Recipe]:

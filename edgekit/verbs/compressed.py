@@ -132,7 +132,7 @@ def one_step(source: Source, recipe: Recipe, step: str, tuning: Tuning, going: G
             "overrides": {layer: mine.strength for layer, mine in own if mine is not None and mine.technique == read.technique},
             "skip": [layer for layer, text in recipe.layers if text in (LEFT_ALONE, WITHOUT + read.technique.name)],
             "seed": tuning.seed,
-            "known": [] if going.done else list(dict(own)),
+            "known": list(dict(own)) if all(one.step.startswith(DISTILL) for one in going.done) else [],
         }
         inputs |= {} if read.technique.file is None else {"technique": read.technique.file}
         if read.technique.weighs_channels:

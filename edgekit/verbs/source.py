@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgekit.errors import InputError
 from edgekit.model import Shapes, open_model, recognise
-from edgekit.recipe import AUTO, Recipe
+from edgekit.recipe import Recipe
 from edgekit.records import Model, Samples
 from edgekit.samples import Reference, prepare, reference
 from edgekit.toolchains.beside import beside
@@ -58,7 +58,7 @@ def open_source(
     for student in (path for recipe in recipes for path in recipe.students):
         recognise(student)
     tuned, train = any(recipe.tunes for recipe in recipes), wishes.tuning.train
-    spread = any(recipe.name.startswith(AUTO) for recipe in recipes)  # found on training samples, so evaluated on others
+    spread = any(recipe.is_auto for recipe in recipes)  # found on training samples, so evaluated on others
     data = data or train
     refuse_hopeless(recognise(path).name, recipes, formats, wishes, has_data=data is not None)
     helped = data is not None and (wishes.keep_float is not None or any(recipe.uses_calibration or recipe.weighs_channels for recipe in recipes))
