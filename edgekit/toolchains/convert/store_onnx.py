@@ -16,6 +16,7 @@ from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
 from edgekit.toolchains.convert.onnx_qdq import slim
 from edgekit.toolchains.convert.onnx_store.activations import is_float, quantize
 from edgekit.toolchains.convert.onnx_store.grids import store
+from edgekit.toolchains.convert.onnx_store.opset import may_rise, rise
 from edgekit.toolchains.convert.onnx_store.pack import pack
 from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
 from edgekit.toolchains.convert.sensitive import Judge
@@ -41,9 +42,10 @@ def run(job: Job) -> dict[str, Any]:
     if job.options.get("recipe") and not spec.activations:
         result = quantize_onnx.run(job)
         model = onnx.load(target)
-        pack(model)
+        pack(model, may_rise(model))
+        risen = rise(model)
         slim(model)
-        notes = smaller(target.stat().st_size, model.ByteSize())
+        notes = smaller(target.stat().st_size, model.ByteSize(), risen)
         onnx.save(model, target)
         return {**result, "notes": [*result["notes"], *notes]}
     return stored(job, spec)
@@ -54,16 +56,18 @@ def stored(job: Job, spec: Spec) -> dict[str, Any]:
     job.progress("storing weights")
     target = job.out / "model.onnx"
     model = onnx.load(job.inputs["float"])
-    done, notes = quantize(model, spec)
+    four_bits = may_rise(model)
+    done, notes = quantize(model, spec, four_bits)
     ends = integer_ends(model, {}, "") if Wish.of(job.options).io == "integer" and may_be_integer(job, model, spec) else None
-    notes += store(model, spec, done)
-    pack(model)
+    notes += store(model, spec, done, four_bits)
+    pack(model, four_bits)
+    risen = rise(model)
     ops = len(running(model))
     slim(model)
     if ends:
         tell(model, ends)
     onnx.save(model, target)
-    notes += smaller(job.inputs["float"].stat().st_size, target.stat().st_size)
+    notes += smaller(job.inputs["float"].stat().st_size, target.stat().st_size, risen)
     compared(job, target, exact=not spec.activations, ends=ends)
     route = "QDQ with learned scales" if spec.activations else "weights in few bits"
     result = {"route": [f"{route}, opset {model.opset_import[0].version}"], "notes": notes, "ops": ops}
@@ -80,12 +84,13 @@ def running(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return found
 
 
-def smaller(before: int, after: int) -> list[str]:
-    """What a person has to know of packed weights."""
+def smaller(before: int, after: int, risen: bool) -> list[str]:
+    """What a person has to know of packed weights; `risen`: whether 4-bit integers brought the file to opset 21."""
     if after >= before:
         return ["no smaller than before: compression left nothing in this model that takes few bits"]
     words = "ONNX Runtime unpacks weights once, when a session is made, which takes up to twice the memory of float32; runs are as fast as without"
-    return [f"{before / after:.1f} times smaller by weights in few bits; {words}"] if before > after * 1.02 else []
+    notes = [f"{before / after:.1f} times smaller by weights in few bits; {words}"] if before > after * 1.02 else []
+    return notes + (["it has 4-bit integers (opset 21), which ONNX Runtime takes from 1.23 on"] if risen else [])
 
 
 def may_be_integer(job: Job, model: onnx.ModelProto, spec: Spec) -> bool:

@@ -35,8 +35,11 @@ class Step:
     zero: np.int8
 
 
-def quantize(model: onnx.ModelProto, spec: Spec) -> tuple[frozenset[str], list[str]]:
-    """Pairs at every tensor of the Spec's activations, layers between them in integers; the weights that are stored then, and notes."""
+def quantize(model: onnx.ModelProto, spec: Spec, four_bits: bool = False) -> tuple[frozenset[str], list[str]]:
+    """Pairs at every tensor of the Spec's activations, layers between them in integers; the weights that are stored then, and notes.
+
+    `four_bits`: see `pack`.
+    """
     steps = {name: step for name, grid in spec.activations.items() if (step := step_of(grid)) is not None}
     computed = {*makers(model.graph), *(value.name for value in model.graph.input)}
     notes = [f"left in float32: {name!r}, which the file does not compute" for name in spec.activations if name not in computed]
@@ -46,7 +49,7 @@ def quantize(model: onnx.ModelProto, spec: Spec) -> tuple[frozenset[str], list[s
     for node in model.graph.node:
         if node.op_type in PASSING and node.input[0] in steps:
             steps.setdefault(node.output[0], steps[node.input[0]])
-    done = {name for node in list(model.graph.node) if (name := layer(model, spec, steps, node))}
+    done = {name for node in list(model.graph.node) if (name := layer(model, spec, steps, node, four_bits))}
     for name, step in steps.items():
         insert(model, name, step)
     return frozenset(done), notes
@@ -59,7 +62,7 @@ def step_of(grid: Grid) -> Step | None:
     return Step(np.float32(grid.scale[0]), np.int8(grid.zero_point[0] - (0 if grid.signed else 128)))
 
 
-def layer(model: onnx.ModelProto, spec: Spec, steps: dict[str, Step], node: onnx.NodeProto) -> str | None:
+def layer(model: onnx.ModelProto, spec: Spec, steps: dict[str, Step], node: onnx.NodeProto, four_bits: bool) -> str | None:
     """Store a layer's weights and bias as integers, where it is computed in them; the weights' name."""
     if node.op_type not in INTEGER or node.input[0] not in steps or not gives_integers(model, steps, node):
         return None
@@ -73,7 +76,7 @@ def layer(model: onnx.ModelProto, spec: Spec, steps: dict[str, Step], node: onnx
         whole = on_grid(array(tensors[name]), known.grid)
         if whole is None:
             return None
-        weights(model, name, whole, known.grid)
+        weights(model, name, whole, known.grid, four_bits)
     if len(node.input) > 2 and node.input[2] in tensors:
         bias(model, node, array(tensors[node.input[2]]), steps[node.input[0]].scale * np.asarray(known.grid.scale, np.float32))
     return name
@@ -87,8 +90,8 @@ def gives_integers(model: onnx.ModelProto, steps: dict[str, Step], node: onnx.No
     return len(users) == 1 and users[0].op_type in FUSED and users[0].output[0] in steps
 
 
-def weights(model: onnx.ModelProto, name: str, whole: Array, grid: Grid) -> None:
-    chain, stored = integer_chain(name, whole)
+def weights(model: onnx.ModelProto, name: str, whole: Array, grid: Grid, four_bits: bool) -> None:
+    chain, stored = integer_chain(name, whole, four_bits)
     axis = {} if grid.axis is None else {"axis": grid.axis}
     scale = np.asarray(grid.scale, np.float32).reshape([-1] if axis else [])
     chain.node("DequantizeLinear", stored, chain.constant(scale), chain.constant(np.zeros(scale.shape, np.int8)), **axis)

@@ -21,8 +21,8 @@ ROUNDING = 1e-4
 """Of a step: what another order of multiplications may make of a value on a grid."""
 
 
-def store(model: onnx.ModelProto, spec: Spec, done: frozenset[str] = frozenset()) -> list[str]:
-    """Weights of a Spec but those that are `done`; returns a note of what is not what the Spec says of it."""
+def store(model: onnx.ModelProto, spec: Spec, done: frozenset[str] = frozenset(), four_bits: bool = False) -> list[str]:
+    """Weights of a Spec but those that are `done`; returns a note of what is not what the Spec says of it. `four_bits`: see `pack`."""
     off = []
     for name, known in spec.tensors.items():
         tensor = constants(model.graph).get(name)
@@ -34,9 +34,9 @@ def store(model: onnx.ModelProto, spec: Spec, done: frozenset[str] = frozenset()
             if whole is None:
                 off.append(name)
             elif values.nbytes >= LEAST_BYTES and not as_product(model, name, values, whole, known.grid):
-                replace_if_smaller(model, from_integers(name, whole, known.grid), values)
+                replace_if_smaller(model, from_integers(name, whole, known.grid, four_bits), values)
         elif known.palette is not None and known.palette.axis is not None:
-            chain = from_pattern(name, values, known.palette.axis) or from_slices(name, values, known.palette)
+            chain = from_pattern(name, values, known.palette.axis) or from_slices(name, values, known.palette, four_bits)
             replace_if_smaller(model, chain, values)
     return [f"stored as float32, because the values are not the {len(off)} grids' own: {', '.join(off[:3])}"] if off else []
 
@@ -55,18 +55,20 @@ def on_grid(values: Array, grid: Grid) -> Array | None:
     return whole.astype(np.int8) if near.all() else None
 
 
-def integer_chain(name: str, whole: Array) -> tuple[Chain, str]:
+def integer_chain(name: str, whole: Array, four_bits: bool = False) -> tuple[Chain, str]:
     """Integers in their fewest bytes, and the name of the tensor that they are."""
-    chain = packed(name, whole)
+    chain = packed(name, whole, four_bits)
     if chain is not None:
         return chain, str(chain.nodes[-1].output[0])
     chain = Chain(name)
     return chain, chain.constant(whole)
 
 
-def from_integers(name: str, whole: Array, grid: Grid) -> Chain:
+def from_integers(name: str, whole: Array, grid: Grid, four_bits: bool = False) -> Chain:
     """scale · integer, in float32."""
-    chain, stored = integer_chain(name, whole)
+    chain, stored = integer_chain(name, whole, four_bits)
+    if chain.nodes and chain.nodes[-1].op_type == "Cast":  # of 4 bits, which need not be 8 on the way
+        stored = chain.nodes.pop().input[0]
     wide = chain.node("Cast", stored, to=onnx.TensorProto.FLOAT)
     chain.node("Mul", wide, scales(chain, whole, grid))
     return chain
@@ -115,7 +117,7 @@ def from_pattern(name: str, values: Array, axis: int) -> Chain | None:
     return from_integers(name, pattern.astype(np.int8), grid)
 
 
-def from_slices(name: str, values: Array, palette: Palette) -> Chain:
+def from_slices(name: str, values: Array, palette: Palette, four_bits: bool = False) -> Chain:
     """A palette for each slice along an axis, or each group of them: numbers of values in it, and all palettes in a row."""
     axis = palette.axis or 0
     moved = np.moveaxis(values, axis, 0)
@@ -126,7 +128,7 @@ def from_slices(name: str, values: Array, palette: Palette) -> Chain:
     table = np.zeros((len(rows), longest), values.dtype)
     for place, (own, _) in zip(table, found, strict=True):
         place[: len(own)] = own
-    chain = Chain(name)
+    chain = Chain(name, four_bits)
     if longest > 256:
         chain.constant(values)  # no palette at all, and no smaller
         return chain

@@ -3,6 +3,9 @@
 Few different values: their numbers as digits of a byte (base 3 holds five of ternary weights, base 16 two of a palette). Many zeros: a bit
 for each value that says whether it is zero, and the others in a row. ONNX Runtime computes all of it once, when a session is made, so
 such a file is as fast as with the constant as it was. It takes no less memory while it runs, and up to twice as much in making the session.
+
+Seven to sixteen values are an INT4 or UINT4 tensor where the model may be in opset 21: as many bytes as two digits in each, and one Cast
+instead of what takes digits apart. Fewer values stay digits: INT2 needs opset 25 and holds no more of them in a byte.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ LONGEST_GAP = 255
 MOST_VALUES = 16
 """Of more than these not two fit into a byte."""
 
+FOUR_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+
 
 @dataclass(slots=True)
 class Chain:
@@ -41,11 +46,20 @@ class Chain:
 
     name: str
     """Of the tensor to be; the inner ones have it before a number."""
+    four_bits: bool = False
+    """Whether tensors of 4-bit integers may be used: opset 21."""
     tensors: list[onnx.TensorProto] = field(default_factory=list)
     nodes: list[onnx.NodeProto] = field(default_factory=list)
 
     def constant(self, values: Array) -> str:
         self.tensors.append(numpy_helper.from_array(values, f"{self.name}:c{len(self.tensors)}"))
+        return str(self.tensors[-1].name)
+
+    def nibbles(self, values: Array, kind: int) -> str:
+        """A constant of 4-bit integers, INT4 or UINT4: two in a byte, the first in the low half (ONNX, Int4 Type)."""
+        low = np.append(values.reshape(-1).astype(np.uint8) & 15, np.zeros(values.size % 2, np.uint8))
+        stored = (low[0::2] | low[1::2] << 4).tobytes()
+        self.tensors.append(helper.make_tensor(f"{self.name}:c{len(self.tensors)}", kind, values.shape, stored, raw=True))
         return str(self.tensors[-1].name)
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -66,25 +80,30 @@ class Chain:
             model.graph.node.insert(0, node)
 
 
-def pack(model: onnx.ModelProto) -> int:
-    """Each constant of the main graph in its fewest bytes; how many bytes that saves."""
+def pack(model: onnx.ModelProto, four_bits: bool = False) -> int:
+    """Each constant of the main graph in its fewest bytes; how many bytes that saves. With `four_bits` the model may need opset 21 after it."""
     outputs = {value.name for value in model.graph.output}
     saved = 0
     for tensor in list(model.graph.initializer):
-        chain = packed(tensor.name, array(tensor)) if tensor.name not in outputs and 0 not in tensor.dims else None
+        chain = packed(tensor.name, array(tensor), four_bits) if may_be_packed(tensor, outputs) else None
         if chain is not None:
             saved += len(tensor.raw_data) - chain.nbytes
             chain.replace(model)
     return saved
 
 
-def packed(name: str, values: Array) -> Chain | None:
+def may_be_packed(tensor: onnx.TensorProto, outputs: set[str]) -> bool:
+    return tensor.name not in outputs and 0 not in tensor.dims and tensor.data_type not in FOUR_BITS
+
+
+def packed(name: str, values: Array, four_bits: bool = False) -> Chain | None:
     """The smallest chain that gives these values; None where they take the fewest bytes as they are."""
     if values.nbytes < LEAST_BYTES:
         return None
-    chains = []
-    for build in (dense, masked, scattered):
-        chain = Chain(name)
+    whole = Chain(name, four_bits)
+    chains = [whole] if narrow(whole, values) is not None else []
+    for build in (masked, scattered) if chains else (dense, masked, scattered):
+        chain = Chain(name, four_bits)
         if (flat := build(chain, values.reshape(-1))) is not None:
             if chain.nodes[-1].op_type == "Reshape":
                 flat = chain.nodes.pop().input[0]
@@ -94,8 +113,21 @@ def packed(name: str, values: Array) -> Chain | None:
     return best if best is not None and best.nbytes < values.nbytes else None
 
 
+def narrow(chain: Chain, values: Array) -> str | None:
+    """A tensor of 4-bit integers, which are the values or their numbers, of the values' shape; None where they are too many, or so few that digits are less."""
+    palette = different(values.reshape(-1)) if chain.four_bits else None
+    if palette is None or in_a_byte(max(len(palette), 2)) != 2:
+        return None
+    if values.dtype == np.int8 and palette[0] >= -8 and palette[-1] < 8:
+        return chain.node("Cast", chain.nibbles(values, onnx.TensorProto.INT4), to=onnx.TensorProto.INT8)
+    codes = chain.nibbles(np.searchsorted(palette, values), onnx.TensorProto.UINT4)
+    return chain.node("Gather", chain.constant(palette), chain.node("Cast", codes, to=onnx.TensorProto.INT32))
+
+
 def dense(chain: Chain, flat: Array) -> str | None:
     """Numbers of values, and the values; None where there are too many different ones."""
+    if (found := narrow(chain, flat)) is not None:
+        return found
     palette = different(flat)
     if palette is None:
         return None
@@ -161,6 +193,8 @@ def in_a_byte(base: int) -> int:
 
 def digits(chain: Chain, codes: Array, base: int) -> str:
     """Codes below `base`, several in a byte, and the nodes that make a row of int32 of them."""
+    if chain.four_bits and in_a_byte(base) == 2:
+        return chain.node("Cast", chain.nibbles(codes, onnx.TensorProto.UINT4), to=onnx.TensorProto.INT32)
     powers, stored = several(codes, base)
     wide = chain.node("Cast", chain.constant(stored.reshape(-1, 1)), to=onnx.TensorProto.INT32)
     shifted = chain.node("Div", wide, chain.constant(powers.astype(np.int32)))
