@@ -67,21 +67,20 @@ class Advice:
     """`tflite prune50+w8`"""
 
 
-def advice(recipes: Sequence[Recipe], formats: Sequence[str], machine: str | None, figures: Figures) -> list[Advice]:
+def advice(planned: Sequence[tuple[Recipe, str]], machine: str | None, figures: Figures) -> list[Advice]:
     """The rules that hold for some file, in their order.
 
     Args:
-        formats: names.
+        planned: files that will be made, as recipe and name of a format.
         machine: of the device, as `uname -m` says it; None where it is not known.
     """
     found = []
     for rule in rules():
         said: dict[str, list[str]] = {}
-        for recipe in recipes:
+        for recipe, name in planned if holds(rule, machine, figures) else ():
             step = step_of(rule, recipe)
-            for name in formats if step is not None and holds(rule, machine, figures) else ():
-                if not rule.formats or name in rule.formats:
-                    said.setdefault(rule.says.format(step=step), []).append(f"{name} {recipe.name}")
+            if step is not None and (not rule.formats or name in rule.formats):
+                said.setdefault(rule.says.format(step=step), []).append(f"{name} {recipe.name}")
         found += [Advice(rule, words, tuple(variants)) for words, variants in said.items()]
     return found
 

@@ -16,7 +16,7 @@ LARGE, SMALL, DEPTHWISE = Figures(4_000_000, 0.0), Figures(19_000, 0.2), Figures
 
 
 def said(recipe: str, figures: Figures = LARGE, machine: str | None = "x86_64", *formats: str) -> list[str]:
-    return [one.rule.id for one in advice([parse(recipe)], formats or ("tflite", "onnx"), machine, figures)]
+    return [one.rule.id for one in advice([(parse(recipe), name) for name in formats or ("tflite", "onnx")], machine, figures)]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_rule_holds_where_it_should(recipe: str, figures: Figures, machine: st
 
 
 def test_it_is_said_once_for_all_files_that_it_is_about() -> None:
-    found = advice([parse("cluster16+tune"), parse("cluster16+tune+w8")], ["tflite", "coreml"], None, LARGE)
+    found = advice([(parse(recipe), name) for recipe in ("cluster16+tune", "cluster16+tune+w8") for name in ("tflite", "coreml")], None, LARGE)
     about = {one.rule.id: one.variants for one in found}
     assert about["A12"] == ("tflite cluster16+tune", "tflite cluster16+tune+w8")
 

@@ -18,8 +18,8 @@ PACKAGE = Path(edgekit.__file__).parent
 ORDER = [
     "errors", "units", "records_model", "records_compression", "records", "records_json", "nearest", "places", "files", "deflate", "hub", "compress",
     "recipe_rules", "recipe", "advice", "allocation", "profile", "lab_file", "facts", "transport", "attached", "device", "toolchains", "read", "model",
-    "read/from_torch", "samples", "write", "verify", "statistics", "protocol", "agent", "deliver", "hold", "lock", "held", "runtime", "conditions", "ask",
-    "settings", "lab", "native", "tflite_order", "benchmark_model_told", "benchmark_model", "runners", "workbench", "measurement", "measure", "doctor",
+    "read/from_torch", "samples", "baseline", "write", "verify", "statistics", "protocol", "agent", "deliver", "hold", "lock", "held", "runtime", "conditions",
+    "ask", "settings", "lab", "native", "tflite_order", "benchmark_model_told", "benchmark_model", "runners", "workbench", "measurement", "measure", "doctor",
     "decide", "store_sqlite", "store", "release", "verbs", "cli",
 ]  # fmt: skip
 

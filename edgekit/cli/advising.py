@@ -15,15 +15,27 @@ from edgekit.recipe import Recipe
 from edgekit.records import Model
 from edgekit.toolchains.jobs import Progress
 from edgekit.verbs.inspect import inspect
+from edgekit.verbs.source import Source
 from edgekit.write.format import Format
 
 advice_option = click.option("--no-advice", is_flag=True, help="Keep what is known beforehand about such files to yourself.")
 
 
-def advise(model: Model, recipes: Sequence[Recipe], formats: Sequence[Format], device: Device | None, progress: Progress) -> None:
-    """Print the rules that hold, a line each."""
-    for one in advice(recipes, [fmt.name for fmt in formats], machine_of(device), figures_of(model, progress)):
+def advise(source: Source, planned: Sequence[tuple[Recipe, Format]], device: Device | None, progress: Progress) -> None:
+    """Print the rules that hold for files that will be made, a line each."""
+    if not planned:
+        return
+    for one in advice([(recipe, fmt.name) for recipe, fmt in planned], machine_of(device), figures_of(source.model, progress)):
         err.print(line(one), soft_wrap=True)
+
+
+def tell_baseline(source: Source, progress: Progress) -> None:
+    """The model's own accuracy, where there are labels, and that they may not be those of these samples."""
+    found = source.baseline(progress)
+    if found is not None:
+        err.print(found.told(source.model.path.name), soft_wrap=True, markup=False)
+        if found.doubt:
+            err.print(f"warning: {found.doubt}", style="yellow", soft_wrap=True, markup=False)
 
 
 def tell_budget(words: str) -> None:

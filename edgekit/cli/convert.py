@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.advising import advice_option, advise, tell_budget
+from edgekit.cli.advising import advice_option, advise, tell_baseline, tell_budget
 from edgekit.cli.converted import print_conversions
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.options import (
@@ -29,7 +29,7 @@ from edgekit.files import require_place
 from edgekit.model import recognise
 from edgekit.toolchains.jobs import cached
 from edgekit.verbs.auto import kept_within, settled
-from edgekit.verbs.convert import convert
+from edgekit.verbs.convert import convert, planned
 from edgekit.verbs.source import open_source
 
 
@@ -73,12 +73,18 @@ def command(
         working(f"reading {model_path.name}") as progress,
         open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source,
     ):
+        tell_baseline(source, progress)
         steps = settled(source, recipes, folder, tell_budget, progress)
         if not no_advice:
-            advise(source.model, steps, formats, None, progress)
+            has_data = (data or wishes.tuning.train) is not None
+            advise(source, planned(source.model, steps, formats, wishes, has_data), None, progress)
         variants = convert(source, steps, formats, lambda sha256: folder, progress, wishes)
+        own = source.baseline(progress)
     if json_wanted:
-        print_json("convert", {"model": show.model_json(source.model), "artifacts": [show.artifact_json(variant) for variant in variants]})
+        print_json(
+            "convert",
+            {"model": show.model_json(source.model), "baseline": own and own.json, "artifacts": [show.artifact_json(variant) for variant in variants]},
+        )
     else:
         print_conversions(variants)
         for variant in variants:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgekit.cli import needs, show
-from edgekit.cli.advising import advice_option, advise, tell_budget
+from edgekit.cli.advising import advice_option, advise, tell_baseline, tell_budget
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
 from edgekit.cli.options import (
@@ -34,8 +33,9 @@ from edgekit.records import Run
 from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
 from edgekit.verbs.auto import kept_within, settled
+from edgekit.verbs.convert import planned
 from edgekit.verbs.deploy import Deployment, deploy, runs_there
-from edgekit.verbs.source import open_source
+from edgekit.verbs.source import Source, open_source
 
 
 @click.command("deploy")
@@ -83,6 +83,13 @@ def command(
         if any(recipe.is_auto for recipe in recipes):
             with open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source:
                 steps = settled(source, recipes, data_dir() / "recipes" / source.model.sha256[:16], tell_budget, progress)
+
+        def opened(source: Source) -> None:
+            tell_baseline(source, progress)
+            if not no_advice:
+                has_data = (data or wishes.tuning.train) is not None
+                advise(source, planned(source.model, steps, formats, wishes, has_data), device, progress)
+
         done = deploy(
             model_path,
             device,
@@ -95,7 +102,7 @@ def command(
             threads=threads,
             cores=cores,
             wishes=wishes,
-            opened=partial(advise, recipes=steps, formats=formats, device=device, progress=progress) if not no_advice else None,
+            opened=opened,
             progress=progress,
         )
     for words in kept_within(recipes, done.run.variants):
@@ -108,7 +115,7 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
     if json_wanted:
         seconds = {"elapsed_s": done.elapsed_s, "agent_s": done.agent_s, "waited_s": done.waited_s}
         cost = {"pushed_bytes": done.pushed_bytes, **{name: round(value, 3) for name, value in seconds.items()}}
-        print_json(verb, {**show.run_json(done.run), "finished": done.whole, **cost})
+        print_json(verb, {**show.run_json(done.run), "baseline": done.baseline and done.baseline.json, "finished": done.whole, **cost})
     else:
         show.print_run(done.run)
         print_file_notes(done.run.variants, f"`edgekit runs show {done.run.id} --json`")

@@ -13,6 +13,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import needs, show
+from edgekit.cli.advising import tell_baseline
 from edgekit.cli.measuring import UNITS_S, measuring_options, protocol_from, settings_from
 from edgekit.cli.options import MODEL, data_option, formats_from, seconds_from, shape_option, shapes_from, target_option, tuning_options
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
@@ -30,6 +31,7 @@ from edgekit.verbs.deploy import Deployment, deploy, runs_there
 from edgekit.verbs.search import Budget, Search, search
 from edgekit.verbs.search_front import Tried
 from edgekit.verbs.search_space import Space
+from edgekit.verbs.source import Source
 from edgekit.write.format import Format
 from edgekit.write.wishes import Tuning, Wishes
 
@@ -93,11 +95,18 @@ def command(
 
     tune_s = seconds_from(options["tune_time"]) or (limit.seconds and limit.seconds * TUNE_SHARE)
 
+    told: list[str] = []
+
+    def opened(source: Source) -> None:
+        if not told:
+            told.append(source.model.sha256)
+            tell_baseline(source, progress)
+
     def attempt(recipe: Recipe, fmt: Format, say: Progress) -> Deployment:
         tuned = Tuning(options["train"], options["epochs"], tune_s, apart=apart) if recipe.tunes else Tuning(apart=apart)
         wishes = Wishes(tuning=replace(tuned, seed=options["seed"] if recipe.changes_hub else 0))
         measuring = {"protocol": length, "settings": settings, "threads": threads, "cores": cores}
-        return deploy(model_path, device, [recipe], [fmt], data=data, shapes=fixed, wishes=wishes, progress=say, **measuring)  # type: ignore[arg-type]
+        return deploy(model_path, device, [recipe], [fmt], data=data, shapes=fixed, wishes=wishes, opened=opened, progress=say, **measuring)  # type: ignore[arg-type]
 
     with working(f"reading {model_path.name}") as progress:
         model = open_model(model_path, fixed, progress)

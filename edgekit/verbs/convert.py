@@ -47,6 +47,12 @@ def convert(
     return tuple(chain.from_iterable(side_by_side([partial(variants_of, fmt) for fmt in formats], beside_each_other)))
 
 
+def planned(model: Model, recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wishes, has_data: bool) -> list[tuple[Recipe, Format]]:
+    """What will be tried: all that no format refuses beforehand."""
+    tried = [(recipe, fmt) for recipe in recipes for fmt in formats if refusal_of(model.source, recipe, fmt, wishes, has_data) is None]
+    return [(recipe, fmt) for recipe, fmt in tried if recipe.changes_hub or not too_large(model, fmt)]
+
+
 def hub_bytes(model: Model) -> int:
     """What the graph takes with its weights."""
     return sum(map(size_bytes, parts(model.hub)))

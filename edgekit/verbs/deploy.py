@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edgekit.baseline import Baseline
 from edgekit.decide import choose
 from edgekit.device import Device, match_profile
 from edgekit.errors import InputError
@@ -18,7 +19,7 @@ from edgekit.places import data_dir
 from edgekit.profile import Profile
 from edgekit.protocol import PROTOCOLS, Protocol, Settings, Subject
 from edgekit.recipe import Recipe
-from edgekit.records import Model, Run, Variant
+from edgekit.records import Run, Variant
 from edgekit.runtime import adapter_of
 from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
@@ -49,6 +50,8 @@ class Deployment:
     """How much of it the device was left alone to become fit."""
     whole: bool
     """Whether the device was there to the end; if not, the next run takes over what was measured."""
+    baseline: Baseline | None = None
+    """The model's own accuracy, where there are labels."""
 
 
 def deploy(
@@ -64,7 +67,7 @@ def deploy(
     threads: int | None = None,
     cores: str | None = None,
     wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
-    opened: Callable[[Model], object] | None = None,
+    opened: Callable[[Source], object] | None = None,
     progress: Progress,
 ) -> Deployment:
     """Convert a model, measure every variant on a device and keep the Run in the store, process by process.
@@ -72,7 +75,7 @@ def deploy(
     Args:
         data: samples to calibrate and evaluate with; with labels, the metric is computed from outputs made on the device.
         threads, cores: for each inference; None takes the device's own setting, else 1 and all.
-        opened: called with the model once it and the device are there, before anything is made.
+        opened: called with the model and its data once they and the device are there, before anything is made.
 
     Raises:
         InputError: the model, the data, or a choice that nothing can carry.
@@ -90,7 +93,7 @@ def deploy(
         lacking = lacks(bench, formats)
         with open_source(path, shapes or {}, data, recipes, formats, progress, wishes) as source, open_store() as store:
             if opened is not None:
-                opened(source.model)
+                opened(source)
             run = new_run(source.model.path, source.model.sha256, device, profile, bench)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
@@ -100,7 +103,8 @@ def deploy(
             done = measured(bench, store, run, plans, profile, protocol, settings, prefixed(f"on {device.name}", progress))
             run = replace(run, variants=done.variants, chosen=choose(done.variants, profile))
             store.finish(run, whole=done.whole)
-        return Deployment(run, bench.pushed_bytes, time.monotonic() - started, bench.agent_s, bench.waited_s, done.whole)
+            own = source.baseline(progress)
+        return Deployment(run, bench.pushed_bytes, time.monotonic() - started, bench.agent_s, bench.waited_s, done.whole, own)
 
 
 def new_run(model_path: Path, model_sha256: str, device: Device, profile: Profile | None, bench: Bench) -> Run:

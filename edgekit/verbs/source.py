@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from edgekit.baseline import Baseline, baseline
 from edgekit.errors import InputError
 from edgekit.model import Shapes, open_model, recognise
 from edgekit.recipe import Recipe
@@ -37,6 +38,10 @@ class Source:
     @property
     def reference(self) -> Reference:
         return self.checks.result()[1]
+
+    def baseline(self, progress: Progress) -> Baseline | None:
+        """The model's own accuracy; None without labels."""
+        return baseline(self.samples, self.reference, progress)
 
 
 @contextmanager
