@@ -9,7 +9,7 @@ import pytest
 from onnx import ModelProto
 
 from edgekit.compress import binary, cluster, prune, ternary
-from edgekit.compress.kmeans import BINS, centres, even, nearest
+from edgekit.compress.kmeans import BINS, IN_BIN, TABLE, centres, even, nearest, places, start
 from edgekit.compress.layers import Weights
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Grid, Palette, Sparse, Spec
@@ -35,7 +35,7 @@ def best_possible(numbers: Array, k: int) -> float:
     return min(error(ordered, np.array([ordered[a:b].mean() for a, b in pairwise(places)])) for places in cuts)
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 4])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 18])
 @pytest.mark.parametrize("seed", range(5))
 def test_centres_are_the_best_there_are(k: int, seed: int) -> None:
     numbers = np.random.default_rng(seed).standard_normal(20).astype(np.float32)
@@ -62,6 +62,32 @@ def test_nearest_is_nearest() -> None:
     numbers, values = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32), np.float32([-1, 0.25, 0.5, 2])
     by_hand = values[np.abs(numbers[..., None] - values).argmin(-1)]
     assert (nearest(numbers, values) == by_hand).all()
+
+
+@pytest.mark.parametrize("limits", [1, 2, 15, 255, 1 << 15])
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1.0, 1e30])
+def test_places_are_those_of_a_binary_search(limits: int, scale: float) -> None:
+    rng = np.random.default_rng(limits)
+    between = np.sort(rng.standard_normal(limits) * scale).astype(np.float32)
+    beside = [np.nextafter(between, np.float32(end)) for end in (-np.inf, np.inf)]
+    numbers = np.r_[rng.standard_normal(1000).astype(np.float32) * scale, between, *beside, 9 * between].astype(np.float32)
+    assert (places(between)(numbers) == np.searchsorted(between, numbers)).all()
+
+
+def test_limits_that_lie_together_are_told_apart() -> None:
+    together = np.arange(1, IN_BIN + 1, dtype=np.float32) / (TABLE * 8)
+    for limits in (np.r_[np.float32(0), together[1:], np.float32(1)], np.r_[np.float32(0), together, np.float32(1)]):
+        numbers = np.r_[limits, limits - 1e-6, limits + 1e-6]
+        assert (places(limits)(numbers) == np.searchsorted(limits, numbers)).all()
+
+
+def test_more_values_than_cells_are_as_many_as_cells() -> None:
+    """One number of them all takes half of the cells' shares, so that fewer cells than values are left."""
+    points, many = np.arange(300.0), np.ones(300)
+    many[150] = 350**3
+    found = start(points, many, many * points, 128)
+    assert 100 < len(found) < 128
+    assert (np.diff(found) > 0).all()
 
 
 def test_few_numbers_stay_what_they_are() -> None:

@@ -6,6 +6,7 @@ there is none better. Where cells hold several numbers, Lloyd's iteration (Lloyd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,12 @@ CHUNK = 1 << 18
 CELLS = 256
 """That dynamic programming looks at; at least two for each value."""
 ROUNDS = 100
+TABLE = 1 << 12
+"""Bins by which numbers find their nearest value."""
+IN_BIN = 4
+"""Limits in a bin; where there are more, a binary search takes less time."""
+SMALL = 1e-30
+"""A narrower range is not cut into bins, whose width would not be a number."""
 
 FEW = 16
 """So many values are far enough apart to be put on even steps."""
@@ -34,12 +41,42 @@ def centres(numbers: Array, k: int) -> Array:
 
 def nearest(numbers: Array, values: Array) -> Array:
     """Each number's nearest value (ascending ones), in the numbers' shape; a chunk at a time, as places take twice what numbers do."""
-    flat, limits = numbers.reshape(-1), (values[1:] + values[:-1]) / 2
-    found = np.empty(flat.size, np.float32)
+    flat, limits = numbers.reshape(-1), ((values[1:] + values[:-1]) / 2).astype(numbers.dtype)
+    found, placed = np.empty(flat.size, np.float32), places(limits) if flat.size > TABLE else limits.searchsorted
     for start in range(0, flat.size, CHUNK):
         part = slice(start, start + CHUNK)
-        found[part] = values[np.searchsorted(limits, flat[part])]
+        found[part] = values[placed(flat[part])]
     return found.reshape(numbers.shape)
+
+
+def places(limits: Array) -> Callable[[Array], Array]:
+    """What finds the place of numbers among ascending limits as `searchsorted` does, several times as fast where there are many numbers.
+
+    A table over even bins knows how many limits lie below each bin, so that a number is compared with those of its own bin alone. Rounding
+    puts no number into a bin before that of a smaller one, and the limits are put into bins by the same arithmetic: the places are exact.
+    """
+    search: Callable[[Array], Array] = limits.searchsorted
+    if len(limits) < 2 or (span := float(limits[-1]) - float(limits[0])) < SMALL:
+        return search
+    low, per_unit = limits[0], (TABLE - 1) / span
+
+    def binned(numbers: Array) -> Array:
+        with np.errstate(over="ignore"):  # what is infinitely far is beside all bins
+            part = (numbers - low) * per_unit
+        return np.asarray(np.clip(part, 0, TABLE - 1, out=part), np.intp)
+
+    inside = np.bincount(binned(limits), minlength=TABLE)
+    most, below, last = int(inside.max()), inside.cumsum() - inside, np.append(limits, np.inf).astype(limits.dtype)
+    if most > IN_BIN:
+        return search
+
+    def placed(numbers: Array) -> Array:
+        place = below[binned(numbers)]
+        for _ in range(most):
+            place += numbers > last[place]
+        return place
+
+    return placed
 
 
 def even(values: Array) -> Array:
@@ -86,27 +123,47 @@ def start(points: Array, many: Array, total: Array, k: int) -> Array:
     else:
         squares = total * points
     counts, sums, seconds = (np.r_[0, one.cumsum()] for one in (many, total, squares))
-    held = np.maximum(counts[None, :] - counts[:, None], 1)
-    cost = np.where(np.tri(len(counts), k=-1, dtype=bool), np.inf, seconds[None, :] - seconds[:, None] - (sums[None, :] - sums[:, None]) ** 2 / held)
-    least, came = cost[0], []
-    for _ in range(k - 1):
-        tried = least[:, None] + cost
-        came.append(tried.argmin(0))
-        least = np.take_along_axis(tried, came[-1][None], 0)[0]
-    limits = [len(counts) - 1]
-    for back in reversed(came):
-        limits.append(int(back[limits[-1]]))
-    ends = np.unique([0, *limits])
+    k, size = min(k, len(counts) - 1), len(counts)
+    cost = errors(counts, sums, seconds)
+    wide = size - k  # so many ways to share out the cells leave one for every value
+    least, came = cost[1 : 1 + wide, 0], []
+    tried, all_rows = np.empty((wide, wide)), np.arange(wide)
+    for done in range(1, k):
+        np.add(cost[done + 1 : done + 1 + wide, done : done + wide], least, out=tried)
+        came.append(tried.argmin(1))
+        least = tried[all_rows, came[-1]]
+    place, limits = wide - 1, [size - 1]
+    for done in range(k - 1, 0, -1):
+        place = int(came[done - 1][place])
+        limits.append(done + place)
+    ends = np.array([0, *reversed(limits)])
     return np.asarray(np.diff(sums[ends]) / np.diff(counts[ends]))
+
+
+def errors(counts: Array, sums: Array, seconds: Array) -> Array:
+    """What cells b to i − 1 err by with one value, at [i, b], from the sums before each cell of powers 0, 1 and 2; infinite where there is none."""
+    held = np.subtract.outer(counts, counts)
+    none = held <= 0
+    np.copyto(held, 1, where=none)
+    between = np.subtract.outer(sums, sums)
+    between *= between
+    between /= held
+    found = np.subtract.outer(seconds, seconds, out=held)
+    found -= between
+    np.copyto(found, np.inf, where=none)
+    return found
 
 
 def lloyd(points: Array, many: Array, total: Array, values: Array) -> Array:
     """The values after Lloyd's iteration; one that no number is nearest to is dropped."""
     counts, sums = (np.r_[0, one.cumsum()] for one in (many, total))
+    ends = [0], [len(points)]
     for _ in range(ROUNDS):
-        limits = np.r_[0, np.searchsorted(points, (values[1:] + values[:-1]) / 2), len(points)]
-        held = np.diff(counts[limits])
-        after = np.diff(sums[limits])[held > 0] / held[held > 0]
+        limits = np.concatenate((ends[0], points.searchsorted((values[1:] + values[:-1]) / 2), ends[1]))
+        at, summed = counts[limits], sums[limits]
+        held = at[1:] - at[:-1]
+        alive = held > 0
+        after = (summed[1:] - summed[:-1])[alive] / held[alive]
         if np.array_equal(after, values):
             break
         values = after
