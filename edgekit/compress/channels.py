@@ -9,14 +9,14 @@ channels, except where they are normalised together with others (LayerNormalizat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto
 
 from edgekit.compress.dead import fold_constant_channels
 from edgekit.compress.groups import Group, Trace, classes, cut, groups, trace
-from edgekit.compress.layers import layers
+from edgekit.compress.layers import layers, names
 from edgekit.compress.rank import choose, importance
 from edgekit.compress.steps import share
 from edgekit.compress.wish import Wish
@@ -47,12 +47,12 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish, only: str | N
     traced = trace(model)
     label = classes(traced.count, traced.ties)
     found = groups(traced, label)
-    names = layer_names(model)
-    free = [group for group in found if group.frozen is None and wish.skip.isdisjoint(called((name for name, _ in group.slots), names))]
+    known = called(model)
+    free = [group for group in found if group.frozen is None and wish.skip.isdisjoint(all_names((name for name, _ in group.slots), known))]
     free = [group for group in free if only is None or only in group.makers]
     if not free:
         raise Refusal(f"no channel of the model can be removed: {stuck(found)}", kind="convert")
-    own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(called(group.makers, names), ""))}
+    own = {place: fraction(text) for place, group in enumerate(free) if (text := wish.strength_of(all_names(group.makers, known), ""))}
     score, weighed = importance(traced, label, free, wish)
     gone = choose(free, score, part, wish.per_layer, own)
     gone = spare(traced, label, gone)
@@ -66,8 +66,8 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish, only: str | N
     return [
         f"{sum(map(len, gone.values())):,} of {sum(len(group.members) for group in free):,} channels removed: "
         f"{before['parameters']:,} parameters became {after['parameters']:,}, {before['macs']:,} multiply-accumulates {after['macs']:,}",
-        listed(free, gone),
-        *kept_whole(found, traced),
+        listed(free, gone, known),
+        *kept_whole(found, traced, known),
         *weighed,
         *moved,
         *lost,
@@ -85,17 +85,17 @@ def fraction(strength: str) -> float:
     return part
 
 
-def layer_names(model: ModelProto) -> dict[str, list[str]]:
-    """Weight → the layers that it belongs to."""
-    names: dict[str, list[str]] = {}
+def called(model: ModelProto) -> dict[str, list[str]]:
+    """Weights → all that their layers go by, what people call them first."""
+    known: dict[str, list[str]] = {}
     for layer in layers(model):
-        names.setdefault(layer.weight, []).append(layer.name)
-    return names
+        known.setdefault(layer.weight, []).extend(names(layer))
+    return known
 
 
-def called(weights: Iterable[str], names: dict[str, list[str]]) -> list[str]:
+def all_names(weights: Iterable[str], known: Mapping[str, list[str]]) -> list[str]:
     """All names by which a wish may call layers with these weights."""
-    return [name for weight in weights for name in (weight, *names.get(weight, ()))]
+    return [name for weight in weights for name in known.get(weight, [weight])]
 
 
 def spare(traced: Trace, label: np.ndarray, gone: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -111,19 +111,19 @@ def spare(traced: Trace, label: np.ndarray, gone: dict[int, np.ndarray]) -> dict
     return {place: members[removed[members]] for place, members in gone.items()}
 
 
-def listed(free: Sequence[Group], gone: dict[int, np.ndarray]) -> str:
+def listed(free: Sequence[Group], gone: dict[int, np.ndarray], known: Mapping[str, list[str]]) -> str:
     """Channels of each group before and after."""
-    told = [f"{group.name} {len(group.members)} → {len(group.members) - len(gone[place])}" for place, group in enumerate(free)]
+    told = [f"{all_names([group.name], known)[0]} {len(group.members)} → {len(group.members) - len(gone[place])}" for place, group in enumerate(free)]
     return ", ".join(told[:LISTED]) + (f", and {len(told) - LISTED} more" if len(told) > LISTED else "")
 
 
-def kept_whole(found: Sequence[Group], traced: Trace) -> list[str]:
+def kept_whole(found: Sequence[Group], traced: Trace, known: Mapping[str, list[str]]) -> list[str]:
     """What was not cut and why, and what a cut means for normalisation."""
     reasons: dict[str, list[str]] = {}
     for group in found:
         if group.frozen is not None and group.makers:
-            reasons.setdefault(group.frozen, []).append(group.name)
-    notes = [f"{', '.join(names[:5])}{' …' if len(names) > 5 else ''}: channels stay, as {why}" for why, names in reasons.items()]
+            reasons.setdefault(group.frozen, []).append(all_names([group.name], known)[0])
+    notes = [f"{', '.join(those[:5])}{' …' if len(those) > 5 else ''}: channels stay, as {why}" for why, those in reasons.items()]
     if traced.renormalised:
         nodes = ", ".join(repr(name) for name in traced.renormalised[:3])
         notes.append(f"{nodes}{' …' if len(traced.renormalised) > 3 else ''} normalise over fewer channels than before: tune afterwards")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from edgekit.compress.layers import Layer, distinct
+from edgekit.compress.layers import Layer, distinct, names
 from edgekit.compress.steps import read_step
 from edgekit.compress.wish import Wish
 from edgekit.hub.graph import Refusal
-
-FACTORS = (".u", ".core", ".v")
-"""What `lowrank` puts behind the name of a layer and of its weights: a wish for the one is a wish for both."""
 
 
 def chosen(found: Iterable[Layer], technique: str, strength: str, wish: Wish) -> dict[str, list[Layer]]:
@@ -24,8 +21,8 @@ def chosen(found: Iterable[Layer], technique: str, strength: str, wish: Wish) ->
     known = {name for layer in every for name in names(layer)}
     for name in (*wish.overrides, *wish.skip):
         if name not in known:
-            close = difflib.get_close_matches(name, known, 3)
-            raise Refusal(f"There is no layer {name!r}: a layer goes by its node's or its weights' name{', such as ' if close else ''}{', '.join(close)}.")
+            close = difflib.get_close_matches(name, [layer.name for layer in every], 3) or difflib.get_close_matches(name, known, 3)
+            raise Refusal(f"There is no layer {name!r}: a layer goes by its name, its node's or its weights'{', such as ' if close else ''}{', '.join(close)}.")
     groups: dict[str, list[Layer]] = {}
     for layer in every:
         mine = wish.strength_of(names(layer), strength)
@@ -38,12 +35,6 @@ def chosen(found: Iterable[Layer], technique: str, strength: str, wish: Wish) ->
     if not groups:
         raise Refusal(f"{technique} has nothing to change: the model has no layer with constant weights that the wish does not leave out.")
     return groups
-
-
-def names(layer: Layer) -> Sequence[str]:
-    """What a layer goes by: its node's name, its weights', and those of the layer that it is a factor of."""
-    own = (layer.name, layer.weight)
-    return (*own, *(name.removesuffix(end) for name in own for end in FACTORS if name.endswith(end)))
 
 
 def is_named(layer: Layer, wish: Wish) -> bool:

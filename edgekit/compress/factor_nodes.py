@@ -10,7 +10,7 @@ from onnx import NodeProto, helper
 
 from edgekit.compress.budget import Point
 from edgekit.compress.layers import Layer
-from edgekit.hub.graph import attribute
+from edgekit.hub.graph import attribute, title
 
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +27,7 @@ def nodes_of(layer: Layer, point: Point, names: Sequence[str], weights: Sequence
     for place, (name, given, gives) in enumerate(zip(names, [node.input[0], *between], [*between, node.output[0]], strict=True)):
         kind, settings = settings_of(layer, point, place, weights[place].shape)
         inputs = [given, name, *(bias if gives == node.output[0] else [])]
-        made.append(helper.make_node(kind, inputs, [gives], f"{layer.name}.{parts[place]}", **settings))
+        made.append(helper.make_node(kind, inputs, [gives], f"{title(node)}.{parts[place]}", **settings))
     return made
 
 

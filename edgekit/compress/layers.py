@@ -6,13 +6,14 @@ rows up in a table (an embedding), which passes leave alone unless a wish names 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from edgekit.compress.layer_names import FACTORS, layer_names
 from edgekit.hub.figures import GATES, macs
 from edgekit.hub.graph import array, attribute, constants, output_names, static_shapes, title, walk
 
@@ -38,11 +39,8 @@ class Layer:
     macs: int
     """Multiply-accumulates with these weights in one run."""
     groups: int = 1
-
-    @property
-    def name(self) -> str:
-        """What a person calls the layer."""
-        return title(self.node)
+    name: str = ""
+    """What a person calls the layer; no other weights go by it (`edgekit.compress.layer_names`)."""
 
     @property
     def is_table(self) -> bool:
@@ -71,7 +69,19 @@ def layers(model: ModelProto) -> list[Layer]:
     explained: dict[tuple[str, bool], int] = {}
     for layer in found:
         explained[layer.weight, layer.is_table] = explained.get((layer.weight, layer.is_table), 0) + 1
-    return [layer for layer in found if explained[layer.weight, layer.is_table] == uses[layer.weight]]
+    return named([layer for layer in found if explained[layer.weight, layer.is_table] == uses[layer.weight]])
+
+
+def named(found: Sequence[Layer]) -> list[Layer]:
+    """The layers with their names: the one way in which a layer is called in what edgekit prints and writes."""
+    called = layer_names([(title(one.node), one.kind, one.weight, " WR"[one.position] if one.kind in GATES else "") for one in found])
+    return [replace(one, name=name) for one, name in zip(found, called, strict=True)]
+
+
+def names(layer: Layer) -> list[str]:
+    """All that a layer goes by in a wish: its name, its weights', its node's, and those of the layer that it is a factor of; what is most its own first."""
+    own = (layer.name, layer.weight, title(layer.node))
+    return [*own, *(name.removesuffix(end) for name in own for end in FACTORS if name.endswith(end))]
 
 
 def of_node(node: NodeProto, shapes: dict[str, list[int]]) -> Iterator[Layer]:

@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto
 
 from edgekit.compress.distill import student
-from edgekit.compress.layers import layers
+from edgekit.compress.layers import layers, names
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import NAME, Spec, load_spec
 from edgekit.hub.figures import PARAMETER_TYPES, macs
@@ -82,12 +82,13 @@ def wish_of(job: Job) -> Wish:
     return Wish(options.get("per_layer", False), options.get("overrides", {}), importance, options.get("seed", 0), frozenset(options.get("skip", [])))
 
 
-def unknown_layer(model: ModelProto, names: list[str]) -> str | None:
+def unknown_layer(model: ModelProto, asked: list[str]) -> str | None:
     """The first name that is none of a layer's, and the nearest one."""
-    known = [name for layer in layers(model) for name in (layer.node.name, layer.weight) if name]
-    for name in names:
+    found = layers(model)
+    known = {name for layer in found for name in names(layer)}
+    for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            near = difflib.get_close_matches(name, [layer.name for layer in found], n=1, cutoff=0.0)
             cure = f"did you mean '{near[0]}'?" if near else "it has none that could be compressed"
             return f"the model has no layer '{name}': {cure}"
     return None
