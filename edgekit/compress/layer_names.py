@@ -19,9 +19,11 @@ OPERATORS = (
 )
 """Ends of names that say what is computed, not where."""
 
-ENDS = re.compile(rf"(/({OPERATORS})|/transposed|/negated|/inner|[._/]weight|[./]kernel|[./](?=W$|R$))+$")
-GENERATED = re.compile(r"|\d+|[a-z]_?\d*(_\d+)?|(node_|val_|getitem|const_fold_opt|onnx::|initializer|Constant).*|.*__\d+", re.IGNORECASE)
+ENDS = re.compile(rf"(/({OPERATORS})|/transposed|/negated|/inner|[._/]weight|[./]kernel)+$")
+GENERATED = re.compile(r"|\d+|(node_|val_|getitem|const_fold_opt|onnx::|initializer|Constant).*|.*__\d+", re.IGNORECASE)
 """What no person called a layer: numbers, and what PyTorch's exporter, tf2onnx and onnxslim make up."""
+TELLING = 3
+"""Characters from which on a name says more than `w1`."""
 
 
 def layer_names(found: Sequence[tuple[str, str, str, str]]) -> list[str]:
@@ -42,9 +44,9 @@ def candidates(node: str, kind: str, weight: str, part: str) -> list[str]:
     """What a layer could be called, the best first."""
     end = next((one for one in FACTORS if weight.endswith(one)), "")
     node, weight, part = node.removesuffix(end), weight.removesuffix(end), f".{part}" if part else ""
-    known = [place(weight)] if not made_up(place(weight), kind) else []
-    known += [place(node) + part] if not made_up(place(node), kind) else []
-    return [name + end for name in dict.fromkeys([*known, node + part, weight]) if name]
+    told = {place(weight): place(weight), place(node): place(node) + part}
+    known = sorted((name for name in told if not made_up(name, kind)), key=lambda name: len(name) < TELLING)
+    return [name + end for name in dict.fromkeys([*(told[name] for name in known), node + part, weight]) if name]
 
 
 def place(name: str) -> str:
@@ -54,5 +56,5 @@ def place(name: str) -> str:
 
 
 def made_up(name: str, kind: str) -> bool:
-    """Whether a name tells a person nothing: a number, a letter, an operator."""
-    return bool(GENERATED.fullmatch(name) or re.fullmatch(rf"{kind}_*\d*", name, re.IGNORECASE))
+    """Whether a name tells a person nothing: a number, an operator."""
+    return bool(GENERATED.fullmatch(name) or re.fullmatch(rf"{kind}_*\d*", name))

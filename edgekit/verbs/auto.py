@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -106,6 +106,8 @@ def settle(source: Source, budget: Asked, place: Path, tell: Callable[[str], Non
     else:
         chosen, told = within_drop(ways(options), source, budget, progress)
     made = recipe_of(budget.recipe, chosen, [layer.weight for layer in found.layers])
+    called = {layer.weight: layer.name for layer in found.layers}
+    made = replace(made, layers=tuple((called[weight], text) for weight, text in made.layers))
     target = place / f"{model.path.stem}.{budget.recipe.file_name}.toml"
     place.mkdir(parents=True, exist_ok=True)
     write_text(target, toml(made, f"{budget.recipe.name} of {model.path.name}: {told}"))
