@@ -30,13 +30,13 @@ def test_devices_get_the_locked_runtime() -> None:
 
 @pytest.mark.toolchain
 def test_a_program_keeps_the_models_boundary_and_values(tmp_path: Path) -> None:
-    said = edgekit("convert", save(classifier(), tmp_path / "small.onnx"), "--to", "executorch", "--recipe", "fp32,w8a8", "-o", tmp_path, "--json")
+    said = edgekit("convert", save(classifier(), tmp_path / "small.onnx"), "--to", "executorch", "--recipe", "fp32,w8", "-o", tmp_path, "--json")
     found = {one["recipe"]: one for one in said.json["artifacts"]}
     assert found["fp32"]["status"] == "ok", said.stderr
     assert found["fp32"]["parity"]["host"]["max_rel"] < 1e-5
     assert found["fp32"]["notes"] == ["XNNPACK runs 1 part of the program, ExecuTorch's own kernels 0 operators"]
     assert (tmp_path / "small.fp32.pte").read_bytes()[4:8] == b"ET12"
-    assert found["w8a8"]["error"] == "edgekit writes no integers into ExecuTorch programs: use fp32, or w8a8 in TFLite or ONNX"
+    assert found["w8"]["error"] == "XNNPACK in ExecuTorch has no kernels for int8 weights with float activations: use w8a8 or fp32"
 
 
 @pytest.mark.toolchain

@@ -16,8 +16,9 @@ from edgekit.recipe import Recipe, parse
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import cached
 from edgekit.toolchains.workers import script_of
-from edgekit.verbs.make import Floats, Task, below, make
+from edgekit.verbs.make import below, make
 from edgekit.verbs.source import Source, open_source, refusal_of, refuse_idle, routes_of
+from edgekit.verbs.written import Floats, Task
 from edgekit.write.format import format_named, formats
 from edgekit.write.routes import HUB, ORDER, Route, hub_route, routes_for
 from edgekit.write.wishes import Wishes

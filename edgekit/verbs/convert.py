@@ -16,8 +16,9 @@ from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.room import at_once
 from edgekit.units import bytes_text
 from edgekit.verbs.compressed import compress
-from edgekit.verbs.make import Floats, Place, Task, make
+from edgekit.verbs.make import Place, make
 from edgekit.verbs.source import Source, refusal_of, routes_of
+from edgekit.verbs.written import Floats, Task
 from edgekit.write.format import Format
 from edgekit.write.wishes import Wishes
 

@@ -96,7 +96,7 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
         return None if has_data else f"{recipe.name} is spread over the layers by what each bears on samples: give some with --data"
     if recipe.numbers in fmt.refusals:
         return fmt.refusals[recipe.numbers]
-    if recipe.learned and fmt.store_verb is None:
+    if recipe.learned and not fmt.stores_learned:
         return f"edgekit stores no integers that were learned in {fmt.title} files: write another format, or tune+{recipe.numbers}"
     if not recipe.learned and recipe.numbers not in fmt.recipes:
         return f"{fmt.title} does not carry {recipe.numbers}: use one of {', '.join(fmt.recipes)}"

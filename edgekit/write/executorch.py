@@ -1,14 +1,21 @@
-"""ExecuTorch: written from the twin by torch.export, with XNNPACK, verified in ExecuTorch's own runtime."""
+"""ExecuTorch: written from the twin by torch.export, with XNNPACK, verified in ExecuTorch's own runtime.
+
+Ranges and integers are put into an ONNX file first, whose QuantizeLinear/DequantizeLinear pairs become PyTorch's: so both formats have the same integers.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from edgekit.write import onnx
 from edgekit.write.format import Adapter, Format, Steps
 
 WORKERS = Path(__file__).parent.parent / "toolchains/executorch"
 VERSION = "1.5.1"
-INTEGERS = "edgekit writes no integers into ExecuTorch programs: use fp32, or w8a8 in TFLite or ONNX"
+NO_WEIGHTS_ALONE = "XNNPACK in ExecuTorch has no kernels for {} with float activations: use w8a8 or fp32"
+NO_RUN_TIME = "edgekit writes no activations that are quantized at run time into ExecuTorch programs: use w8a8 or fp32"
+NO_SIXTEEN = "XNNPACK in ExecuTorch takes activations of 8 bits, not 16: use w8a8, or w8a16 in TFLite"
 
 FORMAT = Format(
     name="executorch",
@@ -17,13 +24,18 @@ FORMAT = Format(
     toolchain="executorch",
     write_verb="write_executorch",
     quantize_verb="write_executorch",
-    recipes={"fp32": Steps()},
+    recipes={"fp32": Steps(), "w8a8": Steps(quantize="w8a8")},
     refusals={
         "fp16": "XNNPACK in ExecuTorch's published runtime computes in float32: use fp32",
-        **dict.fromkeys(("w8", "w4", "w4b32", "w8d", "w8a8", "w8a16"), INTEGERS),
+        "w8": NO_WEIGHTS_ALONE.format("int8 weights"),
+        **dict.fromkeys(("w4", "w4b32", "w3", "w2"), NO_WEIGHTS_ALONE.format("weights of few bits")),
+        "w8a16": NO_SIXTEEN,
+        "w8d": NO_RUN_TIME,
     },
     write_tools=("executorch", "torch", "onnx"),
     quantize_tools=(),
+    learned=Steps(quantize="w8a8"),
+    through=replace(onnx.FORMAT, store_verb="store_qdq", stores=()),
     verify_tools=("executorch", "torch"),
     in_all=False,  # its toolchain takes 1 GB, and an export several times as long as the other formats together
     runner=WORKERS / "runner.py",

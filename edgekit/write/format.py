@@ -79,6 +79,9 @@ class Format:
     """Recipes that the store worker does too, calibrated ones included; what else follows compression is the quantizer's."""
     learned: Steps = field(default_factory=Steps)
     """How recipes whose integers were learned reach the format: options for the writer; the store worker does the rest."""
+    through: Format | None = None
+    """A format whose files hold a recipe's integers, where this one's writer takes such a file in the place of the hub; None: its own workers put
+    them in."""
     in_all: bool = True
     """Whether `--to all`, and no `--to`, mean it too; else it is written where it is named."""
     most_bytes: int | None = None
@@ -87,6 +90,11 @@ class Format:
     def steps_of(self, numbers: str, learned: bool) -> Steps:
         """How a number format reaches this format."""
         return self.learned if learned else self.recipes[numbers]
+
+    @property
+    def stores_learned(self) -> bool:
+        """Whether its files can hold integers that were learned."""
+        return self.store_verb is not None or (self.through is not None and self.through.stores_learned)
 
     @property
     def runner_inputs(self) -> Mapping[str, Path]:

@@ -16,6 +16,9 @@ from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPar
 from executorch.exir import to_edge_transform_and_lower
 
 from edgekit.hub.graph import Refusal, spec
+from edgekit.toolchains.executorch.integers import has_pairs, prepare
+from edgekit.toolchains.executorch.lowered import Parts, parts_of
+from edgekit.toolchains.executorch.pairs import OPERATORS
 from edgekit.toolchains.torch.twin import Twin
 
 if TYPE_CHECKING:
@@ -27,15 +30,36 @@ FAULTS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeEr
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`hub` → out/model.pte, {"route", "notes", "ops"}: the operators of the program, a part that XNNPACK runs counted as one."""
+    """`hub`, with QuantizeLinear/DequantizeLinear pairs or without → out/model.pte, {"route", "notes", "ops"}: the operators of the program, a part that
+    XNNPACK runs counted as one."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     job.progress("building the network in PyTorch")
+    program, parts = lowered(job, frozenset())
+    if parts.left:  # behind a conversion in each run they would be slow
+        program, parts = lowered(job, parts.left)
+    with (job.out / "model.pte").open("wb") as file:
+        program.write_to_file(file)
+    return {
+        "route": [f"torch.export of torch {torch.__version__.partition('+')[0]}", "ExecuTorch with XNNPACK"],
+        "notes": parts.notes,
+        "ops": parts.delegated + parts.others,
+    }
+
+
+def lowered(job: Job, left: frozenset[str]) -> tuple[Any, Parts]:
+    """The program, and what runs it.
+
+    Args:
+        left: stored integers that are to be float32.
+    """
     hub = onnx.load(str(job.inputs["hub"]))
     boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
     try:
-        twin = Twin(hub).eval()
+        if has_pairs(hub):
+            prepare(hub, left)
+        twin = Twin(hub, OPERATORS).eval()
     except Refusal as refusal:
         job.refuse(
             f"ExecuTorch takes PyTorch's operators: {refusal}".replace("use steps without tune", "write another format"), op=refusal.op, node=refusal.node
@@ -46,14 +70,7 @@ def run(job: Job) -> dict[str, Any]:
     try:
         with torch.no_grad():
             exported = torch.export.export(twin, inputs)
-            lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()], constant_methods={BOUNDARY: told})
-            program = lowered.to_executorch()
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()], constant_methods={BOUNDARY: told})
+            return edge.to_executorch(), parts_of(edge.exported_program())
     except FAULTS as exc:
         job.refuse(f"ExecuTorch cannot write this program ({' '.join(str(exc).split())[:300]}): write another format")
-    with (job.out / "model.pte").open("wb") as file:
-        program.write_to_file(file)
-    calls = [str(node.target) for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
-    parts = sum("executorch_call_delegate" in name for name in calls)
-    left = sum("executorch_call_delegate" not in name and "getitem" not in name for name in calls)
-    notes = [f"XNNPACK runs {parts} part{'s' * (parts != 1)} of the program, ExecuTorch's own kernels {left} operator{'s' * (left != 1)}"]
-    return {"route": [f"torch.export of torch {torch.__version__.partition('+')[0]}", "ExecuTorch with XNNPACK"], "notes": notes, "ops": parts + left}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 from torch import fx
 
 from edgekit.hub.graph import Refusal, constants
@@ -16,6 +17,8 @@ from edgekit.toolchains.torch.twin.build import FAULTS, Build
 from edgekit.toolchains.torch.twin.operators import OPERATORS
 from edgekit.toolchains.torch.twin.samples import differs, mapped, one_by_one, random, together
 from edgekit.toolchains.torch.twin.weights import trainable
+
+Operator = Callable[[Build, NodeProto], Any]
 
 PROGRAMS = 8
 """Compiled variants that are kept: training and evaluation, with and without captured tensors."""
@@ -27,6 +30,9 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
     `forward` takes the hub's inputs by position and gives its outputs as a tuple. Samples lie along axis 0: where the hub has [1, 3, 224, 224], the twin
     takes [n, 3, 224, 224]. Where a hub cannot run several samples at once (`apart` says why), they run one by one, with the same result; an input
     of shape [4, 7] in the hub is then [n·4, 7], and so are outputs; an output without axes is [n].
+
+    Args:
+        more: operators beside the twin's own, ONNX name → the function that adds it to the graph.
 
     Attributes:
         weights: initializer's name → torch.nn.Parameter, of all that is trained.
@@ -40,9 +46,10 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
         Refusal: the hub has an operator, or a form of one, that the twin cannot compute; named.
     """
 
-    def __init__(self, hub: ModelProto) -> None:
+    def __init__(self, hub: ModelProto, more: Mapping[str, Operator] = MappingProxyType({})) -> None:
         super().__init__()
-        built = Build(written_out(hub), OPERATORS, trainable(hub.graph))
+        operators = {**OPERATORS, **more}
+        built = Build(written_out(hub, operators), operators, trainable(hub.graph))
         self.weights: dict[str, Any] = {}
         self.statistics: dict[str, Any] = {}
         for attribute, (name, tensor) in built.weights.items():
@@ -167,9 +174,9 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
         raise Refusal("samples run one by one give another result each time: the model draws random numbers, so use steps without tune", kind="convert")
 
 
-def written_out(hub: ModelProto) -> ModelProto:
+def written_out(hub: ModelProto, operators: Mapping[str, Operator]) -> ModelProto:
     """The hub; where it has operators that the twin lacks, a copy with these in their definition's own operators (Attention, RMSNormalization …)."""
-    missing = {node.op_type for node in hub.graph.node if node.op_type not in OPERATORS}
+    missing = {node.op_type for node in hub.graph.node if node.op_type not in operators}
     if not missing:
         return hub
     plain = ModelProto()

@@ -1,0 +1,133 @@
+"""A hub with QuantizeLinear/DequantizeLinear pairs in; the same values in the forms that XNNPACK's partitioner takes for integer kernels out.
+
+What it takes: layers whose weights and input each stand behind a DequantizeLinear of their own and whose output, after a ReLU or ReLU6, goes into one
+QuantizeLinear (executorch, backends/xnnpack/partition/config/gemm_configs.py). It makes int32 of a float32 bias by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from edgekit.hub.graph import array, attribute, constants, makers, readers, reads, set_attribute
+from edgekit.hub.quantized import dequantized
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+FUSED = ("Relu", "Clip")
+PAIR = ("QuantizeLinear", "DequantizeLinear")
+
+
+def has_pairs(model: ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def prepare(model: ModelProto, left: Collection[str] = ()) -> None:
+    """In place; stored integers are called `integers0` and so on.
+
+    Args:
+        left: those of layers that XNNPACK has no integer kernel for: stored as the float32 that they stand for.
+    """
+    unpack(model)
+    number(model)
+    for node in model.graph.node:
+        if node.op_type in ("Gemm", "MatMul"):
+            turn(model, node)
+    store_floats(model, left)
+    own_pairs(model)
+
+
+def unpack(model: ModelProto) -> None:
+    """Compute what depends on stored tensors alone, up to the integers: weights in few bits behind the nodes that unpack them."""
+    known, inner = {*constants(model.graph)}, []
+    for node in model.graph.node:
+        if node.op_type not in PAIR and node.input and known.issuperset(name for name in reads(node) if name):
+            known.update(node.output)
+            inner.append(node)
+    if not inner:
+        return
+    made = {name for node in inner for name in node.output}
+    names = sorted(made & {name for node in model.graph.node if node not in inner for name in reads(node)})
+    part = ModelProto()
+    part.CopyFrom(model)
+    del part.graph.node[:], part.graph.input[:], part.graph.output[:]
+    part.graph.node.extend(inner)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
+    model.graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in zip(names, session.run(names, {}), strict=True))
+    for node in inner:
+        model.graph.node.remove(node)
+
+
+def number(model: ModelProto) -> None:
+    """Give each DequantizeLinear of stored integers its own, by a name that is one in PyTorch too."""
+    stored = constants(model.graph)
+    pairs = [node for node in model.graph.node if node.op_type == "DequantizeLinear" and node.input[0] in stored]
+    for count, node in enumerate(pairs):
+        model.graph.initializer.append(numpy_helper.from_array(array(stored[node.input[0]]), f"integers{count}"))
+        node.input[0] = f"integers{count}"
+
+
+def turn(model: ModelProto, node: NodeProto) -> None:
+    """A product with stored integers as x · Wᵀ, the form that is a linear layer in PyTorch."""
+    made, stored = makers(model.graph), constants(model.graph)
+    weights = made.get(node.input[1])
+    if weights is None or weights.op_type != "DequantizeLinear" or weights.input[0] not in stored or len(readers(model.graph)[node.input[1]]) > 1:
+        return
+    whole = array(stored[weights.input[0]])
+    if whole.ndim != 2 or attribute(node, "transA", 0) or attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "beta", 1.0) != 1.0:
+        return
+    if not attribute(node, "transB", 0):
+        stored[weights.input[0]].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(whole.T), weights.input[0]))
+        set_attribute(weights, "axis", 1 - attribute(weights, "axis", 1) % 2)
+    node.op_type = "Gemm"  # of any number of axes: PyTorch's takes them
+    set_attribute(node, "transB", 1)
+
+
+def store_floats(model: ModelProto, left: Collection[str]) -> None:
+    """Stored integers that no integer kernel reads, as the float32 that they stand for: biases, and weights of layers that stay in float32."""
+    stored, made, read = constants(model.graph), makers(model.graph), readers(model.graph)
+    done = []
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in stored:
+            continue
+        users = read.get(node.output[0], [])
+        if users and node.input[0] not in left and all(in_integers(user, node.output[0], made, read) for user in users):
+            continue
+        values = dequantized(node, [array(stored[name]) if name else None for name in node.input])
+        if values is not None:
+            model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+            done.append(node)
+    for node in done:
+        model.graph.node.remove(node)
+
+
+def in_integers(user: NodeProto, name: str, made: dict[str, NodeProto], read: dict[str, list[NodeProto]]) -> bool:
+    """Whether a layer reads its weights, and takes and gives integers."""
+    if user.op_type not in LAYERS or list(user.input).index(name) != 1 or kind(made.get(user.input[0])) != "DequantizeLinear":
+        return False
+    after = read.get(user.output[0], [])
+    if len(after) == 1 and after[0].op_type in FUSED:
+        after = read.get(after[0].output[0], [])
+    return len(after) == 1 and after[0].op_type == "QuantizeLinear"
+
+
+def kind(node: NodeProto | None) -> str:
+    return "" if node is None else str(node.op_type)
+
+
+def own_pairs(model: ModelProto) -> None:
+    """A DequantizeLinear for each reader: XNNPACK takes one along with what reads it, and others would read integers."""
+    for node in [node for node in model.graph.node if node.op_type == "DequantizeLinear"]:
+        name, place = node.output[0], list(model.graph.node).index(node) + 1
+        given = any(value.name == name for value in model.graph.output)
+        users = [(user, index) for user in readers(model.graph).get(name, []) for index, one in enumerate(user.input) if one == name]
+        for count, (user, index) in enumerate(users if given else users[1:]):
+            own = f"{name}:{count}"
+            copy = helper.make_node("DequantizeLinear", list(node.input), [own])
+            copy.attribute.extend(node.attribute)
+            user.input[index] = own
+            model.graph.node.insert(place, copy)

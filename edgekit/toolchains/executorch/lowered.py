@@ -1,0 +1,79 @@
+"""A lowered program in; out, which of it XNNPACK runs, in integers and in float32, and which ExecuTorch's own kernels."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_quant, is_tagged_as_implicit_q_dq
+from executorch.exir.lowered_backend_module import executorch_call_delegate, get_lowered_submodules
+
+LAYERS = ("convolution.default", "linear.default", "mm.default", "addmm.default")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs a program."""
+
+    delegated: int
+    """Parts that XNNPACK runs."""
+    others: int
+    """Operators of ExecuTorch's own kernels."""
+    layers: int
+    """Convolutions and linear layers."""
+    whole: int
+    """Those of them that XNNPACK computes in integers."""
+    floats: tuple[str, ...]
+    """Other operators, in a program with integers, that are computed in float32 between conversions."""
+    left: frozenset[str]
+    """Stored integers that no integer kernel took."""
+
+    @property
+    def notes(self) -> list[str]:
+        said = [
+            f"XNNPACK runs {self.delegated} part{'s' * (self.delegated != 1)} of the program, "
+            f"ExecuTorch's own kernels {self.others} operator{'s' * (self.others != 1)}"
+        ]
+        if self.whole:
+            said.append(f"XNNPACK computes {self.whole} of {self.layers} convolutions and linear layers in integers")
+        if self.whole and self.floats:
+            said.append(f"computed in float32 between conversions: {', '.join(self.floats)}")
+        return said
+
+
+def parts_of(program: Any) -> Parts:
+    """
+    Args:
+        program: an ExportedProgram after the partitioner.
+    """
+    outer = calls(program.graph.nodes)
+    inner = [node for _, module, _ in get_lowered_submodules(program.graph_module) for node in calls(module.original_module.graph.nodes)]
+    others = [node for node in outer if node.target not in (executorch_call_delegate, operator.getitem)]
+    layers = [node for node in [*inner, *others] if name_of(node).endswith(LAYERS)]
+    whole = [node for node in layers if node in inner and in_integers(node)]
+    plain = [node for node in [*inner, *others] if not (is_quant(node) or is_dequant(node) or node in whole or in_integers(node))]
+    names = program.graph_signature.inputs_to_buffers
+    left = {names[node.args[0].name] for node in others if is_dequant(node) and node.args[0].name in names}
+    kinds = sorted({name_of(node).rpartition(".")[0].rpartition(".")[2] for node in plain})
+    return Parts(len(outer) - len(others) - getitems(outer), len(others), len(layers), len(whole), tuple(kinds), frozenset(left))
+
+
+def calls(nodes: Iterable[Any]) -> list[Any]:
+    return [node for node in nodes if node.op == "call_function"]
+
+
+def getitems(nodes: Iterable[Any]) -> int:
+    return sum(node.target is operator.getitem for node in nodes)
+
+
+def name_of(node: Any) -> str:
+    """Such as `aten.convolution.default`."""
+    return str(getattr(node.target, "__name__", node.target))
+
+
+def in_integers(node: Any) -> bool:
+    """Whether the conversions before an operator, or, of one that is part of the layer before it, behind it are part of its kernel."""
+    around = [*node.all_input_nodes, *node.users]
+    return any((is_quant(one) or is_dequant(one)) and is_tagged_as_implicit_q_dq(one) for one in around)
