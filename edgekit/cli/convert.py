@@ -74,12 +74,14 @@ def command(
         open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source,
     ):
         tell_baseline(source, progress)
-        steps = settled(source, recipes, folder, tell_budget, progress)
+        steps, limits = settled(source, recipes, formats, wishes, folder, tell_budget, progress)
         if not no_advice:
             has_data = (data or wishes.tuning.train) is not None
             advise(source, planned(source.model, steps, formats, wishes, has_data), None, progress)
         variants = convert(source, steps, formats, lambda sha256: folder, progress, wishes)
         own = source.baseline(progress)
+    for words in kept_within(recipes, limits, variants):
+        tell_budget(words)
     if json_wanted:
         print_json(
             "convert",
@@ -91,7 +93,5 @@ def command(
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
         print_file_notes(variants, "the .json beside each file")
-        for words in kept_within(recipes, variants):
-            tell_budget(words)
         err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
     return 4 if any(variant.status == "failed" for variant in variants) else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,12 @@ from edgekit.device import resolve
 from edgekit.errors import DeviceError
 from edgekit.model import recognise
 from edgekit.places import data_dir
+from edgekit.recipe import Recipe
 from edgekit.records import Run
 from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
 from edgekit.verbs.auto import kept_within, settled
+from edgekit.verbs.auto_files import Limits
 from edgekit.verbs.convert import planned
 from edgekit.verbs.deploy import Deployment, deploy, runs_there
 from edgekit.verbs.source import Source, open_source
@@ -79,10 +83,13 @@ def command(
     needs.toolchains(recognise(model_path), formats, install, recipes)
     needs.native(device, settings.runner, install)
     with cached(not no_cache), working(f"connecting to {device.address}") as progress:
-        steps = recipes
+        steps: Sequence[Recipe] = recipes
+        limits: Limits = {}
         if any(recipe.is_auto for recipe in recipes):
             with open_source(model_path, fixed, data, recipes, formats, progress, wishes) as source:
-                steps = settled(source, recipes, data_dir() / "recipes" / source.model.sha256[:16], tell_budget, progress)
+                place = data_dir() / "recipes" / source.model.sha256[:16]
+                steps, limits = settled(source, recipes, formats, wishes, place, tell_budget, progress)
+            wishes = replace(wishes, tuning=replace(wishes.tuning, apart=True))  # what was found on training samples is evaluated on others
 
         def opened(source: Source) -> None:
             tell_baseline(source, progress)
@@ -105,7 +112,7 @@ def command(
             opened=opened,
             progress=progress,
         )
-    for words in kept_within(recipes, done.run.variants):
+    for words in kept_within(recipes, limits, done.run.variants):
         tell_budget(words)
     return finish("deploy", done, json_wanted)
 

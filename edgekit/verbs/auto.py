@@ -7,6 +7,7 @@ whose top-1 may change). The layers' errors are measured on training samples, th
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +23,11 @@ from edgekit.recipe import LEFT_ALONE, WITHOUT, Recipe, hub_step
 from edgekit.recipe_rules import budget_of
 from edgekit.records import Variant
 from edgekit.toolchains.jobs import Job, Progress, run
+from edgekit.verbs.auto_files import Limit, Limits, downloads, float_downloads, missed
 from edgekit.verbs.sensitivity import table
 from edgekit.verbs.source import Source
+from edgekit.write.format import Format
+from edgekit.write.wishes import Wishes
 
 CANDIDATES = tuple(zeros + numbers for zeros in ("", "prune50+", "prune70+", "prune80+", "prune90+") for numbers in ("bits8", "bits4"))
 """What each layer may be given, beside being left alone: numbers that every format stores, with and without zeros."""
@@ -86,33 +90,54 @@ def asked(recipe: Recipe) -> Asked:
     return Asked(recipe, *found)
 
 
-def settled(source: Source, recipes: Sequence[Recipe], place: Path, tell: Callable[[str], None], progress: Progress) -> list[Recipe]:
-    """The recipes, with those for a budget settled for this model; each of these is written into the folder `place`, and told.
+def settled(
+    source: Source, recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wishes, place: Path, tell: Callable[[str], None], progress: Progress
+) -> tuple[list[Recipe], Limits]:
+    """The recipes, with those for a budget settled for this model; each of these is written into the folder `place`, and told. And what files may take.
 
     Raises:
         InputError: the budget cannot be met; the message gives the nearest that can.
     """
-    return [settle(source, asked(one), place, tell, progress) if one.is_auto else one for one in recipes]
+    limits: dict[tuple[str, str], Limit] = {}
+    found = []
+    for one in recipes:
+        if one.is_auto:
+            one, more = settle(source, asked(one), formats, wishes, place, tell, progress)
+            limits |= more
+        found.append(one)
+    return found, limits
 
 
-def settle(source: Source, budget: Asked, place: Path, tell: Callable[[str], None], progress: Progress) -> Recipe:
+def settle(
+    source: Source, budget: Asked, formats: Sequence[Format], wishes: Wishes, place: Path, tell: Callable[[str], None], progress: Progress
+) -> tuple[Recipe, Limits]:
     """One recipe for a budget."""
     model, samples = source.model, source.samples
     assert samples.training is not None
     found = table(model.hub, samples.training, samples.training_labels, CANDIDATES, None, progress)
     options = {layer.weight: [Option(one.steps, one.saved_bytes, one.noise) for one in found.of(number)] for number, layer in enumerate(found.layers)}
+    called = {layer.weight: layer.name for layer in found.layers}
+
+    def given(way: Way) -> Recipe:
+        made = recipe_of(budget.recipe, way, list(called))
+        return replace(made, layers=tuple((called[weight], text) for weight, text in made.layers))
+
+    floats = float_downloads(source, formats, wishes, progress) if budget.kind == "size" else {}
     if budget.kind == "size":
-        chosen, told = within_size(options, found.weights_bytes, budget, download_bytes(model.hub))
+        chosen, told = within_size(options, found.weights_bytes, budget, min(floats.values(), default=0) or download_bytes(model.hub))
+        if floats and not budget.recipe.tunes:
+            files = downloads(source, given(chosen), formats, wishes, progress)
+            chosen, told = corrected(options, chosen, budget.value, {name: (taken, floats[name]) for name, taken in files.items() if name in floats}, told)
     else:
         chosen, told = within_drop(ways(options), source, budget, progress)
-    made = recipe_of(budget.recipe, chosen, [layer.weight for layer in found.layers])
-    called = {layer.weight: layer.name for layer in found.layers}
-    made = replace(made, layers=tuple((called[weight], text) for weight, text in made.layers))
+    weights = round(OVERHEAD * (found.weights_bytes - chosen.saved_bytes))
+    limits = {(budget.recipe.name, name): Limit(taken, budget.value, weights) for name, taken in floats.items()}
+    made = given(chosen)
     target = place / f"{model.path.stem}.{budget.recipe.file_name}.toml"
     place.mkdir(parents=True, exist_ok=True)
     write_text(target, toml(made, f"{budget.recipe.name} of {model.path.name}: {told}"))
     tell(f"{budget.recipe.name} is {'+'.join(made.steps)} with {len(dict(made.layers))} layers of their own ({told}): written to {target}")
-    return made
+    return made, limits
 
 
 def within_size(layers: Mapping[str, Sequence[Option]], weights_bytes: int, budget: Asked, float_bytes: int) -> tuple[Way, str]:
@@ -123,15 +148,39 @@ def within_size(layers: Mapping[str, Sequence[Option]], weights_bytes: int, budg
     """
     path = ways(layers)
     least_saved = round(weights_bytes - budget.value * float_bytes / OVERHEAD)
-    fitting = next((way for way in path if way.saved_bytes >= least_saved), None)
-    if fitting is None:
+    if path[-1].saved_bytes < least_saved:
         least = OVERHEAD * (weights_bytes - path[-1].saved_bytes) / float_bytes
         raise InputError(
             f"{budget.recipe.name} cannot be met: the least that this model's layers can be brought to is size={least + 0.0005:.3f}; "
             "ask for that, or cut the network itself, as in channels50+tune+w8"
         )
-    chosen = filled(fitting, layers, least_saved)
+    chosen = saving(layers, least_saved)
     return chosen, f"about {OVERHEAD * (weights_bytes - chosen.saved_bytes) / float_bytes:.3f} of the float file's download"
+
+
+def saving(layers: Mapping[str, Sequence[Option]], least_saved: int) -> Way:
+    """The way with the least noise that saves so much, or the smallest there is."""
+    path = ways(layers)
+    return filled(next((way for way in path if way.saved_bytes >= least_saved), path[-1]), layers, least_saved)
+
+
+def corrected(layers: Mapping[str, Sequence[Option]], way: Way, share: float, taken: Mapping[str, tuple[int, int]], told: str) -> tuple[Way, str]:
+    """The way, or where its files take more than the share one that saves as much more; and what is expected of its files.
+
+    Args:
+        taken: format → what its file of this way takes to download, and its float file.
+        told: what was expected of the way before there were files.
+    """
+    if not taken:
+        return way, told
+    short = max(file - share * float_ for file, float_ in taken.values())
+    if short > 0:
+        smaller = saving(layers, way.saved_bytes + math.ceil(OVERHEAD * short))
+        gain, way = smaller.saved_bytes - way.saved_bytes, smaller
+    else:
+        gain = 0
+    largest = max((file - gain) / float_ for file, float_ in taken.values())
+    return way, f"{'about ' if gain else ''}{largest:.3f} of the float file's download"
 
 
 def within_drop(path: Sequence[Way], source: Source, budget: Asked, progress: Progress) -> tuple[Way, str]:
@@ -195,10 +244,10 @@ def toml(recipe: Recipe, told: str) -> str:
     return "\n".join([*lines, *(f"{json.dumps(layer)} = {json.dumps('+'.join(texts))}" for layer, texts in entries.items()), ""])
 
 
-def kept_within(recipes: Sequence[Recipe], variants: Sequence[Variant]) -> list[str]:
-    """What to say of files that were made for a drop and lose more than that on the evaluation samples."""
+def kept_within(recipes: Sequence[Recipe], limits: Limits, variants: Sequence[Variant]) -> list[str]:
+    """What to say of files that take more than they were made for, or lose more on the evaluation samples."""
     budgets = {one.name: asked(one) for one in recipes if one.is_auto}
-    told = []
+    told = missed(limits, variants)
     for variant in variants:
         budget, accuracy = budgets.get(variant.recipe), variant.artifact.accuracy if variant.artifact else None
         if budget is None or budget.kind != "drop" or accuracy is None:
