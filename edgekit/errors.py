@@ -6,6 +6,7 @@
     ├── ConvertError                 4   a model could not be read, written, quantized or verified
     ├── DeviceError                  5   a device did not do what was asked; starts with its address
     │   ├── Unreachable                  no connection: absent, refused, unknown or changed host key
+    │   ├── InUse                        another edgekit has it
     │   ├── CommandFailed                a command ran there and exited non-zero
     │   ├── DeviceTimeout                a command or a transfer passed its deadline
     │   └── AgentError                   the agent there reported a failure, or no valid result
@@ -77,6 +78,10 @@ class DeviceError(EdgekitError):
 
 class Unreachable(DeviceError):
     """No connection to the device could be opened, or it was lost."""
+
+
+class InUse(DeviceError):
+    """Another edgekit uses the device; the message says whose, and since when."""
 
 
 class CommandFailed(DeviceError):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from edgekit.errors import AgentError, DeviceError
+from edgekit.errors import AgentError, DeviceError, InUse
 from edgekit.hold import Hold
 from edgekit.places import shipped
 from edgekit.transport import Transport
@@ -65,7 +65,7 @@ def lock(transport: Transport, root: str, holder: Holder) -> Iterator[Hold]:
     """Have a device's folder (`Delivery.root`) for oneself while the block lasts; yields the hold, whose `lost` says if it ended before.
 
     Raises:
-        DeviceError: another edgekit uses the device; the message says whose, and since when.
+        InUse: another edgekit uses the device; the message says whose, and since when.
         AgentError: the device gave no valid answer.
     """
     script = (shipped("targets") / "lock.sh").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def lock(transport: Transport, root: str, holder: Holder) -> Iterator[Hold]:
         word, _, rest = hold.said.partition("\t")
         if word == "held":
             age, _, line = rest.partition("\t")
-            raise DeviceError(transport.address, in_use(Holder.read(line), int(age) if age.isdecimal() else None))
+            raise InUse(transport.address, in_use(Holder.read(line), int(age) if age.isdecimal() else None))
         if word == "error" and "No space left" in rest:
             raise no_space(transport.address, f"files in {root}", None, None)
         if word == "error":

@@ -1,35 +1,101 @@
-"""`edgekit search`: trials on this machine, kept and gone on with; what dominates what; what a budget allows."""
+"""`edgekit search`: trials on this machine, kept and gone on with; what is shown of them; what a budget allows; what is tried first."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgekit.errors import InUse
 from edgekit.recipe import parse
-from edgekit.verbs.search import Budget
-from edgekit.verbs.search_front import Tried, Values, front
-from edgekit.verbs.search_space import Space
+from edgekit.records import Accuracy, Memory
+from edgekit.verbs.search import Weighing, next_start, once_free, tuned_before, values_of
+from edgekit.verbs.search_budget import Budget
+from edgekit.verbs.search_front import WORSE, Floor, Tried, floor, front
+from edgekit.verbs.search_space import FIRST, Given, Space, parameters, tuned_part
+from edgekit.verbs.search_study import Begun
 from edgekit.write.format import format_named
 from tests.conftest import missing
 from tests.lab.cli import edgekit
 from tests.lab.onnx_cases import classifier, outputs_for, save
+from tests.lab.runs import variant
+
+MS = 1_000_000
+ANY = Floor(0.0, labelled=True)
 
 
-def one(number: int, quality: float, p50_ns: int, download_bytes: int, peak: int = 0, recipe: str = "w8", seconds: float = 1.0) -> Tried:
-    return Tried(number, recipe, "onnx", Values(quality, p50_ns, download_bytes, peak), None, seconds, None)
+def one(
+    number: int,
+    quality: float,
+    p50_ms: float,
+    download: int,
+    peak: int = 60_000_000,
+    recipe: str = "w8",
+    seconds: float = 1.0,
+    n: int = 1000,
+    emulated: bool = False,
+) -> Tried:
+    """A trial on `n` samples, its p50 known to 1 %; the model itself is right in 98 %."""
+    p50_ns = round(p50_ms * MS)
+    made = variant(recipe, "onnx", p50_ns, download, spread_ns=p50_ns // 100, accuracy=Accuracy("top1", quality, 0.98, n), emulated=emulated)
+    assert made.measurement is not None
+    made = replace(made, measurement=replace(made.measurement, memory=Memory(peak, None)))
+    return Tried(number, recipe, "onnx", values_of(made, True)[0], None, seconds, None, None, made)
 
 
-def test_the_front_holds_what_nothing_else_dominates() -> None:
+def test_the_front_holds_what_is_better_in_something() -> None:
     best, small, worse, equal = one(0, 0.98, 40, 100), one(1, 0.95, 60, 30), one(2, 0.94, 60, 30), one(3, 0.98, 40, 100)
     failed = Tried(4, "w2", "onnx", None, "no", 1.0, None)
-    assert front([worse, equal, small, failed, best]) == (equal, small)
-    assert front([worse]) == (worse,)
-    less_memory = one(5, 0.94, 60, 30, peak=-1)
-    assert less_memory in front([small, less_memory])
+    found = front([worse, equal, small, failed, best], ANY)
+    assert found.shown == (best, small)
+    assert found.left_out == {2: WORSE, 3: WORSE}
+    assert front([worse], ANY).shown == (worse,)
+    less_memory = one(5, 0.94, 60, 31, peak=50_000_000)
+    assert less_memory in front([small, less_memory], ANY).shown
+
+
+@pytest.mark.parametrize(
+    ("other", "shown"),
+    [
+        (one(1, 0.983, 60, 31), False),  # three samples of 1,000 more: the standard error of 98.3 % is 0.4 points
+        (one(1, 0.987, 60, 31), True),
+        (one(1, 0.980, 59, 31), False),  # the intervals of 59 and 60 ms ± 1 % overlap
+        (one(1, 0.980, 50, 31), True),
+        (one(1, 0.980, 50, 31, emulated=True), False),
+        (one(1, 0.980, 60, 31, peak=58_000_000), False),  # 3 % of memory
+        (one(1, 0.980, 60, 31, peak=50_000_000), True),
+        (one(1, 0.900, 90, 29), True),  # downloads are known exactly
+    ],
+)
+def test_what_is_better_within_noise_only_is_left_out(other: Tried, shown: bool) -> None:
+    found = front([one(0, 0.980, 60, 30), other], ANY)
+    assert (other in found.shown) == shown
+
+
+def test_of_few_samples_one_more_is_no_difference_even_where_all_are_right() -> None:
+    all_right, one_wrong = one(0, 1.0, 60, 31, n=40), one(1, 0.975, 60, 30, n=40)
+    assert front([all_right, one_wrong], ANY).shown == (one_wrong,)
+
+
+def test_nothing_near_guessing_or_far_below_the_model_is_shown() -> None:
+    good, poor = one(0, 0.97, 60, 30), one(1, 0.87, 10, 10)
+    assert front([good, poor], floor(0.98, 10)).left_out == {1: "below 88.0% of accuracy"}
+    assert front([good, poor], floor(0.98, 10, most_lost_points=20)).left_out == {}
+    assert floor(0.98, 10, most_lost_points=100).least == pytest.approx(0.54)  # half way to one in ten
+    assert floor(0.58, 2).least == pytest.approx(0.54)
+    assert floor(None, 10).words == "below 10 dB"
+    assert Weighing(labelled=True).floor([]) is None
+    assert Weighing(labelled=True, classes=10).floor([good]) == floor(0.98, 10)
+
+
+def test_what_is_recommended_is_shown_whatever_else_is() -> None:
+    chosen, smaller = one(0, 0.974, 60, 31), one(1, 0.972, 60, 30)
+    assert front([chosen, smaller], ANY).shown == (smaller,)
+    assert len(front([chosen, smaller], ANY, recommended=chosen).shown) == 2
 
 
 def test_no_trial_is_begun_that_would_end_too_late() -> None:
@@ -37,41 +103,82 @@ def test_no_trial_is_begun_that_would_end_too_late() -> None:
     budget = Budget(100, None)
     assert budget.over(5, 89, known) is None
     assert budget.over(5, 91, known) == "the next trial would not end within 100 s by what earlier ones took"
-    assert budget.may_tune(39, known)
-    assert not budget.may_tune(41, known)
-    assert budget.may_tune(50, known[:1])
-    assert not budget.may_tune(51, known[:1])  # how long tuning takes is not known, and half of the time is gone
     assert Budget(None, 3).over(3, 1e9, known) == "3 trials"
+    assert Budget(None, None).over(3, 1e9, known) is None
 
 
-class Choice:
-    """An Optuna trial whose choices are given."""
+def test_a_tuning_takes_a_fifth_of_what_is_left() -> None:
+    known, budget = [one(0, 1, 1, 1, seconds=10)], Budget(100, None)
+    assert budget.tune_s(88.0) == 17
+    assert budget.tune_s(88.0, before=30.0) == 30  # its result is there
+    assert budget.tune_s(20.0, before=30.0) == 4
+    assert Budget(100, None, each_tuning_s=40.0).tune_s(88.0, before=30.0) == 40
+    assert Budget(None, 3).tune_s(None) is None
+    assert budget.may_tune(30, known)
+    assert not budget.may_tune(24, known)  # five seconds are the least
+    assert not budget.may_tune(30, [one(0, 1, 1, 1, seconds=25)])
+    assert not Budget(100, None, each_tuning_s=40.0).may_tune(45, known)
+    assert Budget(None, 3).may_tune(None, known)
 
-    def __init__(self, **chosen: object) -> None:
-        self.chosen = chosen
 
-    def suggest_categorical(self, name: str, choices: list[object]) -> object:
-        assert self.chosen[name] in choices
-        return self.chosen[name]
+def test_what_is_known_to_be_good_comes_first_and_goes_on_where_it_was() -> None:
+    onnx = format_named("onnx")
+    space = Space([onnx, format_named("tflite")], calibrated=True, tuned=True)
+    starts = list(space.first())
+    named = [space.suggest(Given(start), may_tune=True) for start in starts]
+    assert [(name, fmt.name) for name, fmt in named[:4]] == [("fp32", "onnx"), ("fp32", "tflite"), ("w8a8", "onnx"), ("w8a8", "tflite")]
+    assert [name for name, fmt in named if fmt is onnx] == list(FIRST)
+    assert next_start(starts, space, {}, may_tune=True) == parameters("fp32", onnx)
+    plain = {(name, fmt.name): one(0, 1, 1, 1) for name, fmt in named if not tuned_part(name)}
+    assert next_start(starts, space, plain, may_tune=True) == parameters("channels50+tune", onnx)
+    assert next_start(starts, space, plain, may_tune=False) is None
+    known = [replace(one(0, 1, 1, 1, recipe="channels50+tune"), tune_s=40.0)]
+    assert tuned_before("channels50+tune+w8a8", known, [Begun("w4+tune", "onnx", 30.0)]) == 40
+    assert tuned_before("w4+tune", known, [Begun("w4+tune", "onnx", 30.0)]) == 30
+    assert tuned_before("channels30+tune", known, []) is None
+
+
+def test_without_data_to_train_with_nothing_is_tuned() -> None:
+    space = Space([format_named("onnx")], calibrated=True, tuned=False)
+    assert [space.suggest(Given(start), may_tune=True)[0] for start in space.first()] == [name for name in FIRST if "tune" not in name]
+
+
+def test_a_device_that_another_has_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekit.verbs.search.ASK_AGAIN_S", 0.0)
+    asked: list[str] = []
+
+    def attempt(*_: object) -> object:
+        asked.append("once")
+        if len(asked) < 3:
+            raise InUse("local:", "in use by ml@laptop")
+        return "done"
+
+    waiting = once_free(attempt, until=1e12)  # type: ignore[arg-type]
+    assert waiting(parse("w8"), format_named("onnx"), None, lambda *_: None) == "done"  # type: ignore[comparison-overlap]
+    del asked[:]
+    with pytest.raises(InUse):
+        once_free(attempt, until=0.0)(parse("w8"), format_named("onnx"), None, lambda *_: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("chosen", "expected"),
     [
         ({"numbers onnx": "fp32"}, "fp32"),
-        ({"numbers onnx": "fp32", "tune": "after"}, "fp32"),
-        ({"numbers onnx": "w8", "zeros": "prune", "prune": 50}, "prune50+w8"),
-        ({"numbers onnx": "fp32", "zeros": "prune", "prune": 50, "tune": "before"}, "prune50+tune"),
-        ({"numbers onnx": "w8a8", "shapes": "channels", "channels": 30, "tune": "before"}, "channels30+tune+w8a8"),
+        ({"numbers onnx": "w8", "zeros": "prune", "prune": 50}, "prune50+tune+w8"),
+        ({"numbers onnx": "fp32", "zeros": "prune", "prune": 50}, "prune50+tune"),
+        ({"numbers onnx": "w8a8", "shapes": "channels", "channels": 30}, "channels30+tune+w8a8"),
         ({"numbers onnx": "w8a8", "shapes": "channels", "channels": 30, "tune": "after"}, "channels30+w8a8+tune"),
         ({"numbers onnx": "w8d", "values": "cluster", "cluster": 16, "tune": "after"}, "cluster16+tune+w8d"),
+        ({"numbers onnx": "w4", "learn": "yes"}, "w4+tune"),
     ],
 )
 def test_choices_spell_recipes_that_make_sense(chosen: dict[str, object], expected: str) -> None:
-    plain = {"format": "onnx", "shapes": "none", "zeros": "none", "values": "none", "tune": "no"}
-    name, fmt = Space([format_named("onnx")], calibrated=True, tuned=True).suggest(Choice(**{**plain, **chosen}), may_tune=True)
+    given = Given({"format": "onnx", "learn": "no", **chosen})
+    space = Space([format_named("onnx")], calibrated=True, tuned=True)
+    name, fmt = space.suggest(given, may_tune=True)
     assert (name, fmt.name) == (expected, "onnx")
     assert parse(name).steps == tuple(expected.split("+"))
+    assert "tune" not in space.suggest(given, may_tune=False)[0]
 
 
 def test_without_samples_nothing_is_calibrated() -> None:

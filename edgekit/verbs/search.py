@@ -1,7 +1,8 @@
-"""A model, a device, data and a budget in; out, recipes tried on the device and the Pareto front of accuracy, latency, download size and memory.
+"""A model, a device, data and a budget in; out, recipes tried on the device, the front of accuracy, latency, download and memory, and the one to ship.
 
-Each trial is a `deploy` of one file. What to try next is suggested by Optuna's multi-objective TPE (Ozaki et al. 2020, "Multiobjective
-tree-structured Parzen estimator for computationally expensive optimization problems"); trials are kept, so the same search goes on where it was.
+Each trial is a `deploy` of one file. Known good recipes come first; what to try next is suggested by Optuna's multi-objective TPE (Ozaki et al. 2020,
+"Multiobjective tree-structured Parzen estimator for computationally expensive optimization problems"); trials are kept, so the same search goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -9,58 +10,55 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from edgekit.decide import accuracy_of
-from edgekit.errors import ConvertError, DeviceError, InputError, Unreachable
+from edgekit.decide import accuracy_of, choose
+from edgekit.errors import ConvertError, DeviceError, InputError, InUse, Unreachable
+from edgekit.profile import find
 from edgekit.recipe import Recipe, parse
-from edgekit.records import Variant
+from edgekit.records import Run, Variant
+from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.verbs.convert import prefixed
 from edgekit.verbs.deploy import Deployment
-from edgekit.verbs.search_front import Tried, Values, front
-from edgekit.verbs.search_space import Space
-from edgekit.verbs.search_study import Study
-from edgekit.write.format import Format
+from edgekit.verbs.search_budget import Budget
+from edgekit.verbs.search_front import MOST_LOST_POINTS, Floor, Front, Tried, Values, floor, front
+from edgekit.verbs.search_space import Given, Space, parameters, tuned_part
+from edgekit.verbs.search_study import Begun, Study
+from edgekit.write.format import Format, format_named
 
 SEED = 0
 STALE = 40
 """So many suggestions in a row that were tried before mean that little is left to find."""
 
-Attempt = Callable[[Recipe, Format, Progress], Deployment]
-"""Converts and measures one file: `deploy`, with all that a search holds fixed."""
+ASK_AGAIN_S = 2.0
+"""Between two looks at whether a device is free."""
+MOST_WAITED_S = 600.0
+"""For a device that another has, where no budget of time says."""
+
+Attempt = Callable[[Recipe, Format, float | None, Progress], Deployment]
+"""Converts and measures one file, each tuning within so many seconds: `deploy`, with all that a search holds fixed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """When a search ends; what is None does not end it."""
+class Weighing:
+    """What makes a trial good."""
 
-    seconds: float | None
-    trials: int | None
-    """Of this call; those of earlier ones do not count."""
+    labelled: bool
+    """Whether accuracy is weighed, which needs labels; else the SQNR of the outputs."""
+    classes: int = 2
+    """Of how many a guess is one."""
+    most_lost_points: float = MOST_LOST_POINTS
+    """Percentage points of accuracy that a trial on the front may lose."""
 
-    def over(self, new: int, elapsed_s: float, known: Iterable[Tried]) -> str | None:
-        """Why no trial is begun any more."""
-        if self.trials is not None and new >= self.trials:
-            return f"{self.trials} trial{'' if self.trials == 1 else 's'}"
-        if self.seconds is not None and elapsed_s + longest_s(known, tuned=False) > self.seconds:
-            return f"the next trial would not end within {self.seconds:.0f} s by what earlier ones took"
-        return None
-
-    def may_tune(self, elapsed_s: float, known: Iterable[Tried]) -> bool:
-        """Whether a trial that tunes can end in time; where none is known yet, it is begun in the first half only."""
-        known = list(known)
-        if self.seconds is None:
-            return True
-        longest = longest_s(known, tuned=True)
-        return elapsed_s + longest <= self.seconds if longest else elapsed_s <= self.seconds / 2
-
-
-def longest_s(known: Iterable[Tried], tuned: bool) -> float:
-    """How long the longest trial took that tuned, or did not."""
-    return max((one.elapsed_s for one in known if ("tune" in one.recipe.split("+")) == tuned), default=0.0)
+    def floor(self, known: Iterable[Tried]) -> Floor | None:
+        """None while the model's own accuracy is not known."""
+        baselines = [accuracy.baseline for one in known if one.variant and (accuracy := accuracy_of(one.variant))]
+        if self.labelled and not baselines:
+            return None
+        return floor(max(baselines) if self.labelled else None, self.classes, self.most_lost_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,13 @@ class Search:
     """What was tried, by this call and earlier ones."""
 
     trials: tuple[Tried, ...]
-    front: tuple[Tried, ...]
+    front: Front
+    recommended: Tried | None
+    """The one that `decide.choose` has of those above the floor."""
+    reason: str
+    """Why it is, or why there is none."""
+    baseline: float | None
+    """The model's own accuracy."""
     new: int
     """Trials of this call."""
     stopped: str
@@ -76,41 +80,73 @@ class Search:
     elapsed_s: float
 
 
-def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Budget, labelled: bool, started: float, progress: Progress) -> Search:
+def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Budget, weighing: Weighing, started: float, progress: Progress) -> Search:
     """Try recipes until the budget is used up, or nothing new is suggested.
 
     Args:
         fixed: what is the same for all trials, as JSON, which tells one search from another: model, device, data, protocol.
         attempt: what it refuses or fails is recorded with its reason, and costs nothing else.
         started: when the budget began, by `time.monotonic`.
-        labelled: whether accuracy is weighed, which needs labels; else the SQNR of the outputs.
 
     Raises:
-        Unreachable: the device was lost; what was tried is kept.
+        DeviceError: the device was lost, or is in use; what was tried is kept.
         SetupError: something has to be installed, or the searches cannot be kept.
     """
     study = Study(name_of(fixed, space), SEED)
-    for parameters in space.first():
-        study.enqueue(parameters)
-    known = {(one.recipe, one.format): one for one in study.tried()}
+    known = {(one.recipe, one.format): one for one in with_variants(study.tried())}
+    cut_off = study.cut_off()
+    attempt = once_free(attempt, started + (budget.seconds or MOST_WAITED_S))
+    starts = [*(parameters(one.recipe, format_named(one.format)) for one in cut_off), *space.first()]
     new, repeated, stopped = 0, 0, None
     while stopped is None:
-        elapsed_s = time.monotonic() - started
-        trial = study.ask()
-        name, fmt = space.suggest(trial, budget.may_tune(elapsed_s, known.values()))
+        left_s = budget.left_s(time.monotonic() - started)
+        may_tune = budget.may_tune(left_s, known.values())
+        trial = study.ask(next_start(starts, space, known, may_tune))
+        name, fmt = space.suggest(trial, may_tune)
+        least = weighing.floor(known.values())
         if earlier := known.get((name, fmt.name)):
-            study.tell(trial, earlier, again=True)
+            study.tell(trial, earlier, least.least if least else None, again=True)
             repeated += 1
         else:
             repeated, new = 0, new + 1
-            one = tried(trial.number, name, fmt, attempt, labelled, prefixed(f"trial {new}, {fmt.name} {name}", progress))
-            study.tell(trial, one)
+            tune_s = budget.tune_s(left_s, tuned_before(name, known.values(), cut_off)) if tuned_part(name) else None
+            study.begin(trial, Begun(name, fmt.name, tune_s))
+            one = tried(trial.number, name, fmt, tune_s, attempt, weighing.labelled, prefixed(f"trial {new}, {fmt.name} {name}", progress))
             known[name, fmt.name] = one
+            least = weighing.floor(known.values())
+            study.tell(trial, one, least.least if least else None)
         stopped = budget.over(new, time.monotonic() - started, known.values())
         if repeated >= STALE:
             stopped = f"the last {STALE} suggestions had all been tried"
-    trials = study.tried()
-    return Search(trials, front(trials), new, stopped, time.monotonic() - started)
+    return found_of(tuple(sorted(known.values(), key=lambda one: one.number)), weighing, new, stopped, time.monotonic() - started)
+
+
+def found_of(trials: tuple[Tried, ...], weighing: Weighing, new: int, stopped: str, elapsed_s: float) -> Search:
+    """The front, and the one to ship."""
+    least = weighing.floor(trials) or Floor(0.0, weighing.labelled)
+    worthy = [one for one in trials if one.variant is not None and one.values is not None and one.values.quality >= least.least]
+    profile = next((find(run.profile) for run in stored(one.run for one in worthy).values() if run.profile), None)
+    choice = choose([one.variant for one in worthy if one.variant is not None], profile)
+    recommended = next((one for one in worthy if choice and (one.recipe, one.format) == (choice.recipe, choice.format)), None)
+    baselines = [accuracy.baseline for one in worthy if one.variant and (accuracy := accuracy_of(one.variant))]
+    return Search(
+        trials, front(trials, least, recommended), recommended, choice.reason if choice else "", max(baselines, default=None), new, stopped, elapsed_s
+    )
+
+
+def next_start(starts: Sequence[dict[str, Any]], space: Space, known: Mapping[tuple[str, str], Tried], may_tune: bool) -> dict[str, Any] | None:
+    """What was cut off, then what is known to be good: the first that was not tried, and that there is time for."""
+    for start in starts:
+        name, fmt = space.suggest(Given(start), may_tune=True)
+        if (name, fmt.name) not in known and (may_tune or not tuned_part(name)):
+            return start
+    return None
+
+
+def tuned_before(name: str, known: Iterable[Tried], cut_off: Iterable[Begun]) -> float | None:
+    """The time that the same tuning was given earlier: with that its result is there already, or a part of it is."""
+    earlier = {tuned_part(one.recipe): one.tune_s for one in cut_off} | {tuned_part(one.recipe): one.tune_s for one in known}
+    return earlier.get(tuned_part(name))
 
 
 def name_of(fixed: Mapping[str, Any], space: Space) -> str:
@@ -119,20 +155,62 @@ def name_of(fixed: Mapping[str, Any], space: Space) -> str:
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def tried(number: int, name: str, fmt: Format, attempt: Attempt, labelled: bool, progress: Progress) -> Tried:
-    """Make and measure one file; what goes wrong with it is its result."""
+def tried(number: int, name: str, fmt: Format, tune_s: float | None, attempt: Attempt, labelled: bool, progress: Progress) -> Tried:
+    """Make and measure one file; what goes wrong with it is its result, what goes wrong with the device is not."""
     started = time.monotonic()
-    run: str | None = None
-    values, error = None, None
+    one = Tried(number, name, fmt.name, None, None, 0.0, None, tune_s)
     try:
-        done = attempt(parse(name), fmt, progress)
-        run = done.run.id
+        done = attempt(parse(name), fmt, tune_s, progress)
+        if not done.whole:
+            raise Unreachable(done.run.device_address, "was lost in a trial: repeat the command, and it goes on with that one")
         values, error = values_of(done.run.variants[0], labelled)
-    except Unreachable:
+        return replace(one, values=values, error=error, elapsed_s=done.elapsed_s, run=done.run.id, variant=done.run.variants[0])
+    except (Unreachable, InUse):
         raise
     except (InputError, ConvertError, DeviceError) as exc:
-        error = str(exc)
-    return Tried(number, name, fmt.name, values, error, time.monotonic() - started, run)
+        return replace(one, error=str(exc), elapsed_s=time.monotonic() - started)
+
+
+def once_free(attempt: Attempt, until: float) -> Attempt:
+    """The same, but while another edgekit has the device it waits.
+
+    Args:
+        until: by `time.monotonic`; then `InUse` is raised.
+    """
+
+    def waiting(recipe: Recipe, fmt: Format, tune_s: float | None, progress: Progress) -> Deployment:
+        while True:
+            try:
+                return attempt(recipe, fmt, tune_s, progress)
+            except InUse as exc:
+                if time.monotonic() > until:
+                    raise
+                progress(f"waiting: {exc}", None)
+                time.sleep(ASK_AGAIN_S)
+
+    return waiting
+
+
+def with_variants(trials: Sequence[Tried]) -> Iterator[Tried]:
+    """Earlier trials with what was measured, and those that failed; what the store no longer has can be tried again."""
+    runs = stored(one.run for one in trials)
+    for one in trials:
+        if one.values is None:
+            yield one
+        elif one.run in runs:
+            yield replace(one, variant=runs[one.run].variants[0])
+
+
+def stored(names: Iterable[str | None]) -> dict[str, Run]:
+    """Those of the runs that the store has, by id."""
+    found: dict[str, Run] = {}
+    with open_store() as store:
+        for name in filter(None, names):
+            try:
+                found[name] = store.get(name)
+            except InputError:  # taken away since
+                continue
+    return found
 
 
 def values_of(variant: Variant, labelled: bool) -> tuple[Values | None, str | None]:

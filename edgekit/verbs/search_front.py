@@ -1,14 +1,31 @@
-"""What trials came to in, the Pareto front out: those of which no other is better in something and worse in nothing; no I/O."""
+"""What trials came to in; the Pareto front of those worth having, and why each other one is left out, out; no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from edgekit.decide import accuracy_of, as_fast, judged_latency, judged_peak_rss
+from edgekit.records import Accuracy, Variant
+
+MOST_LOST_POINTS = 10.0
+"""Percentage points below the model's accuracy up to which a file is worth showing, where nothing is said: beyond, one would train a smaller network."""
+LEAST_SQNR_DB = 10.0
+"""The same where there are no labels: below, a tenth of the outputs' power is error."""
+SAME_SQNR_DB = 1.0
+"""A difference in SQNR that other samples would give as well."""
+ROUNDING_DB = 100.0
+"""Beyond, it is the order of float32's sums."""
+SAME_MEMORY = 1.05
+"""Ratio of two peaks up to which they are called equal: two processes with one file differ by up to so much."""
+
+WORSE = "clearly better than one that is shown in nothing"
+"""Why a trial is left out that is no better, by more than its figures are known, in accuracy, latency, download or memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a search weighs."""
+    """What a sampler weighs."""
 
     quality: float
     """Accuracy, or SQNR in dB: more is better. Of all others, less."""
@@ -16,11 +33,6 @@ class Values:
     download_bytes: int
     peak_rss_bytes: int
     """0 where the device does not tell."""
-
-    @property
-    def costs(self) -> tuple[float, ...]:
-        """Of all less is better."""
-        return (-self.quality, self.p50_ns, self.download_bytes, self.peak_rss_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +48,102 @@ class Tried:
     elapsed_s: float
     run: str | None
     """Of the store, where it got so far."""
+    tune_s: float | None = None
+    """What each of its tunings might take at the most; None: as long as it wanted, or it has none."""
+    variant: Variant | None = None
+    """As it was measured, out of the store."""
 
 
-def front(trials: Sequence[Tried]) -> tuple[Tried, ...]:
-    """The trials that no other dominates, the quickest first; of equals the earliest."""
-    there = [(one, one.values.costs) for one in trials if one.values is not None]
-    kept = [
-        one
-        for place, (one, costs) in enumerate(there)
-        if not any(dominates(others, costs) or (others == costs and before < place) for before, (_, others) in enumerate(there))
-    ]
-    return tuple(sorted(kept, key=lambda one: one.values.costs[1:] if one.values else ()))
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Below which quality a trial is not worth showing."""
+
+    least: float
+    labelled: bool
+    """Whether that is an accuracy, else an SQNR in dB."""
+
+    @property
+    def words(self) -> str:
+        return f"below {self.least:.1%} of accuracy" if self.labelled else f"below {self.least:.0f} dB"
 
 
-def dominates(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether `a` is nowhere worse than `b`, and somewhere better."""
-    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What is worth having."""
+
+    shown: tuple[Tried, ...]
+    """The quickest first."""
+    left_out: Mapping[int, str]
+    """Number of a trial that was measured → why it is not shown."""
+
+
+def floor(baseline: float | None, classes: int, most_lost_points: float = MOST_LOST_POINTS) -> Floor:
+    """So many points below the model's accuracy, and no nearer to guessing than to the model.
+
+    Args:
+        baseline: the model's accuracy; None: SQNR is weighed.
+        classes: of how many a guess is one.
+    """
+    if baseline is None:
+        return Floor(LEAST_SQNR_DB, labelled=False)
+    return Floor(max(baseline - most_lost_points / 100, (baseline + 1 / max(classes, 2)) / 2), labelled=True)
+
+
+def front(trials: Sequence[Tried], least: Floor, recommended: Tried | None = None) -> Front:
+    """The trials above the floor that are clearly better in something than each other one that is shown.
+
+    They are gone through from the smallest download, which is known exactly, to the largest: what is shown is then never clearly worse than another that
+    is shown in one thing and clearly better in none, and what is left out has one that is shown in its place.
+
+    Args:
+        recommended: is shown in any case.
+    """
+    left_out: dict[int, str] = {}
+    shown: list[Tried] = []
+    there = [one for one in trials if one.values is not None]
+    for one in sorted(there, key=lambda one: (one != recommended, *costs(one)[1:], costs(one)[0], one.number)):
+        if one != recommended and worth(one, least.labelled) < least.least:
+            left_out[one.number] = least.words
+        elif any(not better(one, other, least.labelled) for other in shown):
+            left_out[one.number] = WORSE
+        else:
+            shown.append(one)
+    return Front(tuple(sorted(shown, key=lambda one: (costs(one)[2], costs(one)[1]))), left_out)
+
+
+def costs(one: Tried) -> tuple[float, int, int]:
+    """Of all less is better: quality the other way round, download, p50."""
+    assert one.values is not None
+    return -one.values.quality, one.values.download_bytes, one.values.p50_ns
+
+
+def worth(one: Tried, labelled: bool) -> float:
+    """Its quality, as far as that says something."""
+    assert one.values is not None
+    return one.values.quality if labelled else min(one.values.quality, ROUNDING_DB)
+
+
+def better(one: Tried, other: Tried, labelled: bool) -> bool:
+    """Whether it is better in something by more than measuring once more might change.
+
+    Latencies are equal where `decide.as_fast` says so, accuracies within the standard error of the better one (the rule of one standard error, Breiman et
+    al. 1984, "Classification and Regression Trees", section 3.4.3); what is emulated has neither latency nor memory.
+    """
+    assert one.variant is not None
+    assert other.variant is not None
+    mine, theirs = judged_latency(one.variant), judged_latency(other.variant)
+    faster = mine is not None and theirs is not None and mine.p50_ns < theirs.p50_ns and not as_fast(mine, theirs)
+    peak, its = judged_peak_rss(one.variant), judged_peak_rss(other.variant)
+    leaner = peak is not None and its is not None and peak * SAME_MEMORY < its
+    finer = worth(one, labelled) - worth(other, labelled) > (standard_error(accuracy_of(one.variant)) if labelled else SAME_SQNR_DB)
+    return faster or leaner or finer or costs(one)[1] < costs(other)[1]
+
+
+def standard_error(accuracy: Accuracy | None) -> float:
+    """Of a share of n samples, two right and two wrong ones added (Agresti & Coull 1998, "Approximate is better than exact"): it is more than one sample
+    even where all are right."""
+    if accuracy is None:
+        return 0.0
+    n = accuracy.n + 4
+    share = (accuracy.value * accuracy.n + 2) / n
+    return float((share * (1 - share) / n) ** 0.5)

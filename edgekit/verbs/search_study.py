@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgekit.errors import SetupError
@@ -13,7 +13,18 @@ from edgekit.verbs.search_front import Tried, Values
 FILE = "search.sqlite"
 DIRECTIONS = ("maximize", "minimize", "minimize", "minimize")
 STARTUP_TRIALS = 12
-"""Taken at random before the sampler has something to go by; Optuna's default is 10, and the plain files come first here."""
+"""Taken at random before the sampler has something to go by; Optuna's default is 10, and known good ones come first here."""
+SHORT = "short"
+"""The constraint: by how much a trial's quality is below the floor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A trial that may be cut off."""
+
+    recipe: str
+    format: str
+    tune_s: float | None
 
 
 class Study:
@@ -42,24 +53,37 @@ class Study:
         for trial in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
             self.study.tell(trial.number, state=self.states.FAIL)  # it was cut off
 
-    def ask(self) -> Any:
-        """A new `optuna.Trial`."""
+    def ask(self, parameters: dict[str, Any] | None) -> Any:
+        """A new `optuna.Trial`, of these parameters where they are given."""
+        if parameters is not None:
+            self.study.enqueue_trial(parameters)
         return self.study.ask()
 
-    def enqueue(self, parameters: dict[str, Any]) -> None:
-        """Have these parameters come before others, unless they did."""
-        self.study.enqueue_trial(parameters, skip_if_exists=True)
+    def begin(self, trial: Any, begun: Begun) -> None:
+        """Keep what is about to be tried, in case that it is cut off."""
+        trial.set_user_attr("begun", asdict(begun))
 
-    def tell(self, trial: Any, one: Tried, *, again: bool = False) -> None:
-        """Keep what became of a trial; one that was tried before teaches the sampler once more, and is no trial of its own."""
+    def tell(self, trial: Any, one: Tried, least: float | None, *, again: bool = False) -> None:
+        """Keep what became of a trial; one that was tried before teaches the sampler once more, and is no trial of its own.
+
+        Args:
+            least: the quality below which it is of no use, where that is known: the sampler turns to others.
+        """
         if not again:
-            trial.set_user_attr("tried", asdict(one))
+            trial.set_user_attr("tried", asdict(replace(one, variant=None)))
         if one.values is None:
             self.study.tell(trial, state=self.states.FAIL)
         else:
+            if least is not None:
+                trial.set_constraint(SHORT, least - one.values.quality)
             self.study.tell(trial, (one.values.quality, one.values.p50_ns, one.values.download_bytes, one.values.peak_rss_bytes))
 
     def tried(self) -> tuple[Tried, ...]:
         """All trials that are over, in their order."""
         kept = (trial.user_attrs.get("tried") for trial in self.study.get_trials(deepcopy=False))
         return tuple(Tried(**{**one, "values": None if one["values"] is None else Values(**one["values"])}) for one in kept if one is not None)
+
+    def cut_off(self) -> tuple[Begun, ...]:
+        """Those that were begun and never ended."""
+        trials = self.study.get_trials(deepcopy=False, states=(self.states.FAIL,))
+        return tuple(Begun(**one.user_attrs["begun"]) for one in trials if "begun" in one.user_attrs and "tried" not in one.user_attrs)

@@ -123,7 +123,7 @@ def refuse_idle(recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wi
     """
     asked = ", ".join(recipe.name for recipe in recipes)
     for option, given, used in (
-        ("--train", wishes.tuning.train, any(recipe.tunes or recipe.uses_calibration for recipe in recipes)),
+        ("--train", wishes.tuning.train, wishes.tuning.apart or any(recipe.tunes or recipe.uses_calibration for recipe in recipes)),
         ("--epochs", wishes.tuning.epochs, any(recipe.tunes for recipe in recipes)),
         ("--tune-time", wishes.tuning.seconds, any(recipe.tunes for recipe in recipes)),
         ("--seed", wishes.tuning.seed, any(recipe.changes_hub for recipe in recipes)),
