@@ -109,15 +109,23 @@ def test_no_trial_is_begun_that_would_end_too_late() -> None:
 
 def test_a_tuning_takes_a_fifth_of_what_is_left() -> None:
     known, budget = [one(0, 1, 1, 1, seconds=10)], Budget(100, None)
-    assert budget.tune_s(88.0) == 17
-    assert budget.tune_s(88.0, before=30.0) == 30  # its result is there
-    assert budget.tune_s(20.0, before=30.0) == 4
-    assert Budget(100, None, each_tuning_s=40.0).tune_s(88.0, before=30.0) == 40
-    assert Budget(None, 3).tune_s(None) is None
-    assert budget.may_tune(30, known)
-    assert not budget.may_tune(24, known)  # five seconds are the least
-    assert not budget.may_tune(30, [one(0, 1, 1, 1, seconds=25)])
-    assert not Budget(100, None, each_tuning_s=40.0).may_tune(45, known)
+    assert budget.tune_s(88.0, known) == 8  # it is expected to take twice as long as it is told
+    assert budget.tune_s(88.0, known, before=30.0) == 30  # its result is there
+    assert budget.tune_s(20.0, known, before=30.0) == 2
+    tuned = replace(one(1, 1, 1, 1, recipe="prune50+tune", seconds=50), tune_s=10.0)
+    again = replace(one(2, 1, 1, 1, recipe="prune50+tune+w8", seconds=10), tune_s=10.0)
+    assert budget.tune_s(88.0, [*known, tuned, again]) == 4  # the first took four times as long
+    assert Budget(100, None, each_tuning_s=40.0).tune_s(88.0, known, before=30.0) == 40
+    assert Budget(None, 3).tune_s(None, known) is None
+
+
+def test_nothing_is_tuned_that_would_end_too_late_or_to_no_effect() -> None:
+    known, budget = [one(0, 1, 1, 1, seconds=10)], Budget(100, None)
+    assert budget.may_tune(60, known)
+    assert not budget.may_tune(49, known)  # five seconds are the least
+    assert not budget.may_tune(60, [one(0, 1, 1, 1, seconds=51)])
+    assert not Budget(100, None, each_tuning_s=40.0).may_tune(85, known)
+    assert Budget(100, None, each_tuning_s=40.0).may_tune(95, known)
     assert Budget(None, 3).may_tune(None, known)
 
 
@@ -133,6 +141,7 @@ def test_what_is_known_to_be_good_comes_first_and_goes_on_where_it_was() -> None
     assert next_start(starts, space, plain, may_tune=True) == parameters("channels50+tune", onnx)
     assert next_start(starts, space, plain, may_tune=False) is None
     known = [replace(one(0, 1, 1, 1, recipe="channels50+tune"), tune_s=40.0)]
+    assert next_start(starts, space, {**plain, ("channels50+tune", "onnx"): known[0]}, may_tune=False) == parameters("channels50+tune", format_named("tflite"))
     assert tuned_before("channels50+tune+w8a8", known, [Begun("w4+tune", "onnx", 30.0)]) == 40
     assert tuned_before("w4+tune", known, [Begun("w4+tune", "onnx", 30.0)]) == 30
     assert tuned_before("channels30+tune", known, []) is None

@@ -128,13 +128,14 @@ def command(
         }
         classes = int(model.outputs[0].shape[-1]) if model.outputs[0].shape else 0
         found = search(asked, space, attempt, limit, Weighing(labelled, classes, drop), started, progress)
+    title = f"{model_path.name} on {device.name}"
     if plot is not None:
-        draw(plot, found, f"{model_path.name} on {device.name}", labelled)
+        draw(plot, found, title, labelled)
         err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
     if json_wanted:
         print_json("search", {"model": show.model_json(model), "device": {"name": device.name, "address": device.address}, **body(found, labelled, again)})
     else:
-        print_search(found, labelled, again)
+        print_search(found, title, labelled, again)
     return 0 if found.front.shown else 4
 
 

@@ -55,8 +55,10 @@ def trial_json(one: Tried, found: Search) -> dict[str, Any]:
     return {**told, **weighed, **place, "elapsed_s": round(one.elapsed_s, 3), "tune_s": one.tune_s, "run": one.run}
 
 
-def print_search(found: Search, labelled: bool, again: Again) -> None:
+def print_search(found: Search, title: str, labelled: bool, again: Again) -> None:
     """The front, what became of the other trials, and the one to ship."""
+    model = "" if found.baseline is None else f": the model itself is right in {found.baseline:.1%}"
+    out.print(f"[bold]{escape(title)}[/bold]{model}")
     columns = [Column(""), Column("variant"), Column("accuracy" if labelled else "SQNR", right=True), Column("p50", right=True)]
     columns += [Column("download", right=True), Column("memory", right=True, drop=1)]
     rows: list[list[str | Text]] = []
@@ -70,9 +72,8 @@ def print_search(found: Search, labelled: bool, again: Again) -> None:
     failed = [one for one in found.trials if one.values is None]
     for reason, among in grouped(failed).items():
         err.print(f"failed: {', '.join(among)}: {reason}", style="dim", markup=False)
-    left = [f"{count} {why}" for why, count in Counter(found.front.left_out.values()).most_common()]
-    left += [f"{len(failed)} that failed"] if failed else []
-    out.print(f"{len(rows)} of {len(found.trials)} trials are shown" + (f"; left out are {', '.join(left)} (--json has all)" if left else ""))
+    left = [f"{count} {why}" for why, count in Counter(found.front.left_out.values()).most_common()] + ([f"{len(failed)} failed"] if failed else [])
+    out.print(f"{len(rows)} of {len(found.trials)} trials are shown" + (f"; left out: {'; '.join(left)} (--json has all)" if left else ""))
     if found.recommended is not None:
         out.print(f"[bold green]ship[/bold green] {escape(found.reason)}")
         out.print("to package that very file, or to make it again:", style="dim")
@@ -80,8 +81,7 @@ def print_search(found: Search, labelled: bool, again: Again) -> None:
             out.print(f"  {command}", markup=False, soft_wrap=True)
     elif rows:
         out.print(f"[bold yellow]nothing to ship[/bold yellow]: {why_none(found)}")
-    model = f"; the model itself is right in {found.baseline:.1%}" if found.baseline is not None else ""
-    err.print(f"{found.elapsed_s:.0f} s, {found.new} new trials; ended: {found.stopped}; the same command goes on with more{model}", style="dim")
+    err.print(f"{found.elapsed_s:.0f} s, {found.new} new trials; ended: {found.stopped}; the same command goes on with more", style="dim")
 
 
 def why_none(found: Search) -> str:

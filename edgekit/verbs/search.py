@@ -101,15 +101,16 @@ def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Bud
     while stopped is None:
         left_s = budget.left_s(time.monotonic() - started)
         may_tune = budget.may_tune(left_s, known.values())
-        trial = study.ask(next_start(starts, space, known, may_tune))
-        name, fmt = space.suggest(trial, may_tune)
+        start = next_start(starts, space, known, may_tune)
+        trial = study.ask(start)
+        name, fmt = space.suggest(trial, may_tune or start is not None)
         least = weighing.floor(known.values())
         if earlier := known.get((name, fmt.name)):
             study.tell(trial, earlier, least.least if least else None, again=True)
             repeated += 1
         else:
             repeated, new = 0, new + 1
-            tune_s = budget.tune_s(left_s, tuned_before(name, known.values(), cut_off)) if tuned_part(name) else None
+            tune_s = budget.tune_s(left_s, known.values(), tuned_before(name, known.values(), cut_off)) if tuned_part(name) else None
             study.begin(trial, Begun(name, fmt.name, tune_s))
             one = tried(trial.number, name, fmt, tune_s, attempt, weighing.labelled, prefixed(f"trial {new}, {fmt.name} {name}", progress))
             known[name, fmt.name] = one
@@ -135,10 +136,11 @@ def found_of(trials: tuple[Tried, ...], weighing: Weighing, new: int, stopped: s
 
 
 def next_start(starts: Sequence[dict[str, Any]], space: Space, known: Mapping[tuple[str, str], Tried], may_tune: bool) -> dict[str, Any] | None:
-    """What was cut off, then what is known to be good: the first that was not tried, and that there is time for."""
+    """What was cut off, then what is known to be good: the first that was not tried, and that there is time for, or whose tuning is done."""
+    done = {"", *(tuned_part(one.recipe) for one in known.values() if one.values is not None)}
     for start in starts:
         name, fmt = space.suggest(Given(start), may_tune=True)
-        if (name, fmt.name) not in known and (may_tune or not tuned_part(name)):
+        if (name, fmt.name) not in known and (may_tune or tuned_part(name) in done):
             return start
     return None
 

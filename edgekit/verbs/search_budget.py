@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from edgekit.verbs.search_front import Tried
 from edgekit.verbs.search_space import tuned_part
@@ -12,6 +13,8 @@ TUNE_SHARE = 0.2
 """Of what is left, for one tuning: five in a row take two thirds of a budget, and the later ones know more."""
 LEAST_TUNE_S = 5.0
 """Less is no tuning: on one core 4,000 small images are seen a few times in it."""
+USUAL_OVERRUN = 2.0
+"""How many times as long as it is told a tuning takes, before that is known: it starts, validates, and shares the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +39,41 @@ class Budget:
             return f"the next trial would not end within {self.seconds:.0f} s by what earlier ones took"
         return None
 
-    def tune_s(self, left_s: float | None, before: float | None = None) -> float | None:
-        """What a tuning may take, in whole seconds; None: as long as it wants.
+    def tune_s(self, left_s: float | None, known: Iterable[Tried], before: float | None = None) -> float | None:
+        """What a tuning is told that it may take, in whole seconds; None: as long as it wants.
 
         Args:
-            before: what the same tuning was given earlier.
+            before: what the same tuning was told earlier.
         """
         if self.each_tuning_s is not None or left_s is None:
             return self.each_tuning_s
-        return before if before is not None and before <= left_s else float(max(1, int(TUNE_SHARE * left_s)))
+        return before if before is not None and before <= left_s else float(max(1, int(TUNE_SHARE * left_s / overrun(known))))
 
     def may_tune(self, left_s: float | None, known: Iterable[Tried]) -> bool:
         """Whether a trial that tunes can end in time, and to some effect."""
         if left_s is None:
             return True
-        tune_s = self.tune_s(left_s) or 0.0
-        return tune_s + longest_s(known) <= left_s and (tune_s >= LEAST_TUNE_S or self.each_tuning_s is not None)
+        known = list(known)
+        tune_s = self.tune_s(left_s, known) or 0.0
+        return tune_s * overrun(known) + longest_s(known) <= left_s and (tune_s >= LEAST_TUNE_S or self.each_tuning_s is not None)
+
+
+def plain_s(known: Iterable[Tried]) -> list[float]:
+    """How long the trials took that did not tune."""
+    return [one.elapsed_s for one in known if not tuned_part(one.recipe)]
 
 
 def longest_s(known: Iterable[Tried]) -> float:
-    """How long the longest trial took that did not tune: making and measuring a file takes about as long whatever is in it."""
-    return max((one.elapsed_s for one in known if not tuned_part(one.recipe)), default=0.0)
+    """Of those the longest: making and measuring a file takes about as long whatever is in it."""
+    return max(plain_s(known), default=0.0)
+
+
+def overrun(known: Iterable[Tried]) -> float:
+    """How many times as long as they were told tunings took; those that were done already for another file do not count."""
+    known = list(known)
+    plain = median(plain_s(known) or [0.0])
+    anew: dict[str, Tried] = {}
+    for one in known:
+        if one.tune_s and one.values is not None:
+            anew.setdefault(tuned_part(one.recipe), one)
+    return max(1.0, median([(one.elapsed_s - plain) / one.tune_s for one in anew.values() if one.tune_s] or [USUAL_OVERRUN]))

@@ -19,8 +19,8 @@ ROUNDING_DB = 100.0
 SAME_MEMORY = 1.05
 """Ratio of two peaks up to which they are called equal: two processes with one file differ by up to so much."""
 
-WORSE = "clearly better than one that is shown in nothing"
-"""Why a trial is left out that is no better, by more than its figures are known, in accuracy, latency, download or memory."""
+WORSE = "no better than one that is shown, beyond noise"
+"""Why a trial is left out: neither in accuracy, latency, download nor memory by more than those are known."""
 
 
 @dataclass(frozen=True, slots=True)
