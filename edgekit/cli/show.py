@@ -44,7 +44,7 @@ def finite(value: float | None) -> float | None:
 def accuracy_json(accuracy: Accuracy | None) -> dict[str, Any] | None:
     if accuracy is None:
         return None
-    return {"metric": accuracy.metric, "value": accuracy.value, "baseline": accuracy.baseline, "n": accuracy.n}
+    return {"metric": accuracy.metric, "value": accuracy.value, "baseline": accuracy.baseline, "n": accuracy.n, "network": accuracy.network}
 
 
 def file_json(artifact: Artifact | None) -> dict[str, Any]:
