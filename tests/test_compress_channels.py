@@ -321,3 +321,11 @@ def test_a_student_has_the_width_asked_for() -> None:
     notes = student.apply(cut_down, Spec(), "width25", Wish(overrides={"w4": "width75"}))
     assert notes[1] == "w0 32 → 8, w2 64 → 16, w4 128 → 96"
     assert [value.SerializeToString() for value in cut_down.graph.output] == [value.SerializeToString() for value in hub.graph.output]
+
+
+def test_what_a_floor_keeps_is_told() -> None:
+    _, notes = cut(channel_cases.classifier(), "99")
+    assert "w0 32 → 8, w2 64 → 16, w4 128 → 16" in notes
+    assert "99% were asked for and 82.1% went: at least 8 channels of each layer stay, in runs that kernels compute at once" in notes
+    _, notes = cut(channel_cases.classifier(), "50")
+    assert not any("were asked for" in note for note in notes)

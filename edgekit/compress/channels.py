@@ -24,6 +24,9 @@ from edgekit.hub.compressed import Spec
 from edgekit.hub.figures import figures
 from edgekit.hub.graph import Refusal
 
+SHORT = 0.01
+"""How much less than was asked for is worth a note."""
+
 LISTED = 40
 """Groups named in a note; more are counted."""
 
@@ -67,6 +70,7 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish, only: str | N
         f"{sum(map(len, gone.values())):,} of {sum(len(group.members) for group in free):,} channels removed: "
         f"{before['parameters']:,} parameters became {after['parameters']:,}, {before['macs']:,} multiply-accumulates {after['macs']:,}",
         listed(free, gone, known),
+        *short(free, gone, part, own),
         *kept_whole(found, traced, known),
         *weighed,
         *moved,
@@ -109,6 +113,17 @@ def spare(traced: Trace, label: np.ndarray, gone: dict[int, np.ndarray]) -> dict
         if removed[own].all():
             removed[own[-1]] = False
     return {place: members[removed[members]] for place, members in gone.items()}
+
+
+def short(free: Sequence[Group], gone: Mapping[int, np.ndarray], part: float, own: Mapping[int, float]) -> list[str]:
+    """What to say where fewer channels went than were asked for, because some of each group stay."""
+    places = [place for place in range(len(free)) if place not in own]
+    every, lost = sum(len(free[place].members) for place in places), sum(len(gone[place]) for place in places)
+    if not every or part - lost / every < SHORT:
+        return []
+    least = min(len(free[place].members) - len(gone[place]) for place in places)
+    stay = f"at least {least} {'channel' if least == 1 else 'channels'} of each layer stay, in runs that kernels compute at once"
+    return [f"{part:.0%} were asked for and {lost / every:.1%} went: {stay}"]
 
 
 def listed(free: Sequence[Group], gone: dict[int, np.ndarray], known: Mapping[str, list[str]]) -> str:

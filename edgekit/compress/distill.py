@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnx import ModelProto, ValueInfoProto
 
+from edgekit.hub.figures import figures
 from edgekit.hub.graph import Refusal, output_names, reads, spec, walk
 
 
 def student(teacher: ModelProto, given: ModelProto) -> list[str]:
     """Give a student (a hub, changed in place) the names of its teacher's inputs and outputs, so that files made of it are drop-in.
+
+    Returns:
+        A note where it is the larger of the two.
 
     Raises:
         Refusal: it has other inputs or outputs (as many, of the same shapes and dtypes, in the same order, are needed).
@@ -19,7 +25,17 @@ def student(teacher: ModelProto, given: ModelProto) -> list[str]:
             raise Refusal(f"the student has the {kind}s {told(mine)}, and the model {told(wanted)}: give a student of the same boundary")
     ends = zip([*given.graph.input, *given.graph.output], [*teacher.graph.input, *teacher.graph.output], strict=True)
     rename(given, {own.name: wanted.name for own, wanted in ends})
-    return []
+    return larger(figures(teacher), figures(given))
+
+
+def larger(teacher: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """What to say of a student that saves nothing."""
+    more = [name for name in ("parameters", "macs") if given[name] > teacher[name]]
+    if not more:
+        return []
+    which = "larger than" if len(more) == 2 else "smaller than, but slower than," if more == ["macs"] else "faster than, but larger than,"
+    sizes = [f"{one['parameters']:,} parameters and {one['macs']:,} multiply-accumulates" for one in (given, teacher)]
+    return [f"the student is {which} the model that teaches it: {sizes[0]} against {sizes[1]}"]
 
 
 def form(value: ValueInfoProto) -> tuple[str, list[int]]:

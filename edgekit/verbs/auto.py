@@ -42,6 +42,10 @@ OVERHEAD = 1.05
 """What a deflated file takes more than the entropy of its weights: 2 to 5 % in TFLite, ONNX and Core ML."""
 
 
+ROUNDS = 3
+"""How often files are made to see what they take; what is cut off the weights is not cut off a deflated file to the byte."""
+
+
 class Tried(BaseModel):
     """One way, as convert/spread found it."""
 
@@ -125,9 +129,12 @@ def settle(
     floats = float_downloads(source, formats, wishes, progress) if budget.kind == "size" else {}
     if budget.kind == "size":
         chosen, told = within_size(options, found.weights_bytes, budget, min(floats.values(), default=0) or download_bytes(model.hub))
-        if floats and not budget.recipe.tunes:
+        for _ in range(0 if budget.recipe.tunes else ROUNDS):
             files = downloads(source, given(chosen), formats, wishes, progress)
-            chosen, told = corrected(options, chosen, budget.value, {name: (taken, floats[name]) for name, taken in files.items() if name in floats}, told)
+            before = chosen
+            chosen, told = corrected(options, before, budget.value, {name: (taken, floats[name]) for name, taken in files.items() if name in floats}, told)
+            if chosen == before:
+                break
     else:
         chosen, told = within_drop(ways(options), source, budget, progress)
     weights = round(OVERHEAD * (found.weights_bytes - chosen.saved_bytes))
