@@ -59,6 +59,17 @@ def require_place(folder: Path) -> None:
         raise SetupError(f"cannot write {folder}: permission denied in {there}: choose a folder that you may write to")
 
 
+def require_file_place(file: Path) -> None:
+    """Refuse a file that cannot be written where the user wants it, before any work. Its folder has to be there: a mistyped path makes none.
+
+    Raises:
+        SetupError: there is no such folder, or permission is denied in it.
+    """
+    if not file.parent.exists():
+        raise SetupError(f"cannot write {file}: there is no folder {file.parent}: make it first, or choose another path")
+    require_place(file.parent)
+
+
 def sha256_file(path: Path) -> str:
     """The hex SHA-256 of one file's bytes."""
     with path.open("rb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.errors import SetupError
-from edgekit.files import SETTLED_NS, copy, disk_errors, sha256_known, sha256_tree, write_text, written_aside
+from edgekit.files import SETTLED_NS, copy, disk_errors, require_file_place, sha256_known, sha256_tree, write_text, written_aside
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -26,6 +26,16 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         write_half()
     assert final.read_text() == "old"
     assert list(tmp_path.iterdir()) == [final]
+
+
+def test_a_file_goes_where_there_is_a_folder(tmp_path: Path) -> None:
+    require_file_place(tmp_path / "plot.svg")
+    with pytest.raises(SetupError, match=r"there is no folder .*/some/new: make it first"):
+        require_file_place(tmp_path / "some/new/plot.svg")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="is a file: choose another folder"):
+        require_file_place(tmp_path / "file/plot.svg")
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:

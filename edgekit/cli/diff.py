@@ -9,10 +9,9 @@ import click
 from rich.text import Text
 
 from edgekit.cli import needs
-from edgekit.cli.options import MODEL, data_option, shape_option, shapes_from
+from edgekit.cli.options import MODEL, data_option, plot_option, plot_place, shape_option, shapes_from
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
-from edgekit.errors import InputError
-from edgekit.files import require_place, write_text
+from edgekit.files import write_text
 from edgekit.model import recognise
 from edgekit.verbs.diff import Compared, Difference, diff
 from edgekit.write.format import format_named, formats
@@ -34,7 +33,7 @@ AROUND = 8
 @shape_option
 @click.option("--floor", type=float, metavar="DB", help="An SQNR below this is a departure.  [default: what B's recipe allows]")
 @click.option("--all", "everything", is_flag=True, help="Show every tensor, not only those around the first departure.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the SQNR along the network into this .svg.")
+@plot_option("Draw the SQNR along the network into this .svg.")
 @may_install
 @as_json
 def command(
@@ -54,10 +53,7 @@ def command(
     in B; ends with 1 if one departs.
     """
     fixed = shapes_from(shapes)
-    if plot is not None:
-        if plot.suffix != ".svg":
-            raise InputError(f"--plot {plot} is drawn as SVG: give a name that ends in .svg")
-        require_place(plot.parent)
+    plot_place(plot)
     made = {fmt.suffix for fmt in formats().values()}
     for path in (a, b):
         needs.toolchains(None if path.suffix in made else recognise(path), [format_named("onnx")], install)
@@ -115,5 +111,4 @@ def draw(path: Path, found: Difference, title: str) -> None:
     chart.add("SQNR", [{"value": (row.index, min(row.sqnr_db or 0.0, MOST_DB * 2)), "label": f"{row.op} {row.tensor}"} for row in seen])
     if seen:
         chart.add("floor", [(seen[0].index, found.floor_db), (seen[-1].index, found.floor_db)], show_dots=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, chart.render(is_unicode=True))

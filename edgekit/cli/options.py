@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from edgekit.errors import InputError
+from edgekit.files import require_file_place
 from edgekit.hub.axes import read_axis, wrong_axis
 from edgekit.recipe import Recipe, parse
 from edgekit.write import wishes
@@ -73,6 +74,24 @@ def wishes_from(options: Mapping[str, Any]) -> Wishes:
     names = ("calibration", "io", "layout", "route")
     tuning = Tuning(options.get("train"), options.get("epochs"), seconds_from(options.get("tune_time")), options.get("seed", 0))
     return Wishes(keep_float=keep_float_from(options["keep_float"]), tuning=tuning, **{name: options[name] for name in names if name in options})
+
+
+def plot_option(what: str) -> Callable[[Function], Function]:
+    """--plot FILE.svg; check it with `plot_place` before any work."""
+    return click.option("--plot", metavar="FILE.svg", type=click.Path(path_type=Path, dir_okay=False), help=what)
+
+
+def plot_place(plot: Path | None) -> None:
+    """Refuse a picture that could not be drawn.
+
+    Raises:
+        InputError: it is not called `.svg`.
+        SetupError: its folder is not there, or cannot be written to.
+    """
+    if plot is not None:
+        if plot.suffix != ".svg":
+            raise InputError(f"--plot {plot} is drawn as SVG: give a name that ends in .svg")
+        require_file_place(plot)
 
 
 def seconds_from(word: str | None) -> float | None:

@@ -8,7 +8,7 @@ import click
 
 from edgekit.cli.say import as_json, err, out, print_json
 from edgekit.errors import InputError
-from edgekit.files import size_bytes
+from edgekit.files import require_file_place, size_bytes
 from edgekit.release.package import package
 from edgekit.release.verify import verify
 from edgekit.store import open_store
@@ -46,6 +46,8 @@ def command() -> None:
 @as_json
 def make_command(run_id: str, platform: str, variant: str | None, folder: Path, json_wanted: bool) -> None:
     """Package a run's choice, with its lineage and the measurements that justify it."""
+    if folder.suffix == ".aar":
+        require_file_place(folder)
     with open_store() as store:
         run = store.get(run_id)
     made = package(run, platform, folder, variant)  # type: ignore[arg-type]

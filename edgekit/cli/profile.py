@@ -12,7 +12,7 @@ from rich.text import Text
 from edgekit.cli.options import target_option
 from edgekit.cli.say import Column, as_json, err, out, print_json, print_table, working
 from edgekit.errors import InputError
-from edgekit.files import write_text
+from edgekit.files import require_file_place, write_text
 from edgekit.profile import Profile, load, match_profile, plain
 from edgekit.units import bytes_text, duration_text
 
@@ -62,6 +62,8 @@ def draft_command(target: str, path: Path | None, json_wanted: bool) -> None:
     if path is not None and (path.suffix != ".toml" or path.exists()):
         fault = "exists already: choose another name, or delete it" if path.exists() else "does not end in .toml: profiles do"
         raise InputError(f"{path} {fault}")
+    if path is not None and path.parent != Path("device_profiles"):  # where profiles are looked for
+        require_file_place(path)
     device = resolve(target)
     with working(f"asking {device.address}"), connect(device.address) as transport:
         identity = ask(transport, platform_of(transport), device.python).identity

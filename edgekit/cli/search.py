@@ -14,12 +14,23 @@ import click
 from edgekit.cli import needs, show
 from edgekit.cli.advising import tell_baseline
 from edgekit.cli.measuring import UNITS_S, measuring_options, protocol_from, settings_from
-from edgekit.cli.options import MODEL, data_option, formats_from, seconds_from, shape_option, shapes_from, target_option, tuning_options
+from edgekit.cli.options import (
+    MODEL,
+    data_option,
+    formats_from,
+    plot_option,
+    plot_place,
+    seconds_from,
+    shape_option,
+    shapes_from,
+    target_option,
+    tuning_options,
+)
 from edgekit.cli.say import as_json, err, may_install, print_json, working
 from edgekit.cli.search_shown import body, draw, print_search
 from edgekit.device import resolve
 from edgekit.errors import InputError
-from edgekit.files import require_place, sha256_tree
+from edgekit.files import sha256_tree
 from edgekit.model import open_model, recognise
 from edgekit.recipe import Recipe, parse
 from edgekit.records import Model
@@ -49,7 +60,7 @@ SPACE = 2
 @click.option("--budget", metavar="30m", help="No trial is begun that would end later.  [default: 30m, or none with --trials]")
 @click.option("--trials", type=click.IntRange(min=1), help="So many trials at the most.")
 @click.option("--drop", type=click.FloatRange(0, 100), default=MOST_LOST_POINTS, show_default=True, help="Points of accuracy that a shown file may lose.")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the front into this .svg.")
+@plot_option("Draw the front into this .svg.")
 @tuning_options
 @measuring_options
 @may_install
@@ -84,10 +95,7 @@ def command(
     if labelled and (data is None or not has_labels(data)):
         lacking = "none are given" if data is None else f"{data} has none"
         raise InputError(f"a search weighs accuracy, and that needs samples with labels, of which {lacking}: give --data with them, or judge by --parity")
-    if plot is not None:
-        if plot.suffix != ".svg":
-            raise InputError(f"--plot {plot} is drawn as SVG: give a name that ends in .svg")
-        require_place(plot.parent)
+    plot_place(plot)
     device = resolve(target)
     formats = formats_from(to, runs_there(device.profile))
     needs.toolchains(recognise(model_path), formats, install)

@@ -122,5 +122,4 @@ def draw(path: Path, found: Search, title: str, labelled: bool) -> None:
 
     chart.add("front", [dot(one) for one in found.front.shown], stroke=False)
     chart.add("others", [dot(one) for one in found.trials if one.number in found.front.left_out], stroke=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, chart.render(is_unicode=True))

@@ -9,10 +9,9 @@ import click
 from rich.text import Text
 
 from edgekit.cli import needs, show
-from edgekit.cli.options import MODEL, data_option, shape_option, shapes_from
+from edgekit.cli.options import MODEL, data_option, plot_option, plot_place, shape_option, shapes_from
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
-from edgekit.errors import InputError
-from edgekit.files import require_place, write_text
+from edgekit.files import write_text
 from edgekit.model import recognise
 from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
@@ -36,7 +35,7 @@ MOST_REFUSALS = 4
 @click.option("--technique", metavar="NAME,…", help="quant prune channels lowrank cluster ternary binary.  [default: quant,prune]")
 @click.option("--strengths", metavar="S,…", help="Of one technique, as in a recipe: 8,4 (bits) or 50,2:4 (prune).  [default: a few of each]")
 @click.option("--samples", type=click.IntRange(1, 2000), help="At the most.  [default: 16 to 256, by the size of the model]")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the table as a heat map into this .svg.")
+@plot_option("Draw the table as a heat map into this .svg.")
 @click.option("--no-cache", is_flag=True, help="Try everything anew, and keep that.")
 @may_install
 @as_json
@@ -58,10 +57,7 @@ def command(
     layer loses here, tuning may win back.
     """
     steps, fixed = steps_of((technique or "").split(","), [word.strip() for word in (strengths or "").split(",") if word.strip()]), shapes_from(shapes)
-    if plot is not None:
-        if plot.suffix != ".svg":
-            raise InputError(f"--plot {plot} is drawn as SVG: give a name that ends in .svg")
-        require_place(plot.parent)
+    plot_place(plot)
     needs.toolchains(recognise(model_path), [format_named("onnx")], install)
     with cached(not no_cache), working(f"reading {model_path.name}") as progress:
         found = sensitivity(model_path, data, fixed, steps, progress, samples)
@@ -157,7 +153,6 @@ def draw(path: Path, found: Sensitivity) -> None:
     for place, steps in enumerate(found.steps):
         cells = [table.of(layer)[place] for layer in reversed(range(len(table.layers)))]
         chart.add(steps, [square(one, table.layers[one.layer].name) for one in cells])
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, chart.render(is_unicode=True))
 
 
