@@ -51,6 +51,17 @@ def network() -> onnx.ModelProto:
     return model
 
 
+def test_products_with_four_bit_weights_are_read_and_judged_in_float32(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]> g (float[1,64] x) => (float[1,16] y) {
+        d = DequantizeLinear<axis=0, block_size=32>(w, s)  y = MatMul(x, d) }""")
+    model.graph.initializer.append(onnx.helper.make_tensor("w", onnx.TensorProto.INT4, [64, 16], DRAW.integers(-8, 8, 1024).tolist()))
+    model.graph.initializer.append(numpy_helper.from_array(DRAW.random((2, 16), np.float32), "s"))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    hub = work("read_onnx", {"model": tmp_path / "m.onnx"}, shapes={})
+    assert hub.result["notes"] == ["weights stored as integers are the float32 that they stand for"]
+    assert largest_error(tmp_path / "m.onnx", hub) < 1e-5
+
+
 def test_a_network_as_exported_becomes_few_nodes_and_keeps_its_outputs(tmp_path: Path) -> None:
     source = tmp_path / "m.onnx"
     onnx.save(network(), str(source))

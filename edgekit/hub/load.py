@@ -12,6 +12,7 @@ from onnx import ModelProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor
 
 from edgekit.hub.graph import DEFAULT_DOMAINS, Refusal, opset, subgraphs, title, walk
+from edgekit.hub.quantized import widen
 from edgekit.hub.save import PROTOBUF_BYTES
 from edgekit.hub.shapes import skeleton
 
@@ -58,6 +59,7 @@ def load(path: Path) -> ModelProto:
     check_text(path.name, model)
     check_opsets(path.name, model)
     load_external(path, model)
+    widen(model)
     check_values(model)
     check_operators(path.name, model)
     check_form(path.name, model)

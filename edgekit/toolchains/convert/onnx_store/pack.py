@@ -107,6 +107,7 @@ def packed(name: str, values: Array, four_bits: bool = False) -> Chain | None:
         if (flat := build(chain, values.reshape(-1))) is not None:
             if chain.nodes[-1].op_type == "Reshape":
                 flat = chain.nodes.pop().input[0]
+                chain.tensors.pop()
             chain.node("Reshape", flat, chain.constant(np.array(values.shape, np.int64)))
             chains.append(chain)
     best = min(chains, key=lambda one: one.nbytes, default=None)
