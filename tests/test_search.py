@@ -68,12 +68,20 @@ def test_the_front_holds_what_is_better_in_something() -> None:
         (one(1, 0.980, 50, 31, emulated=True), False),
         (one(1, 0.980, 60, 31, peak=58_000_000), False),  # 3 % of memory
         (one(1, 0.980, 60, 31, peak=50_000_000), True),
-        (one(1, 0.900, 90, 29), True),  # downloads are known exactly
+        (one(1, 0.900, 90, 29), True),
     ],
 )
 def test_what_is_better_within_noise_only_is_left_out(other: Tried, shown: bool) -> None:
     found = front([one(0, 0.980, 60, 30), other], ANY)
     assert (other in found.shown) == shown
+
+
+def test_nobody_takes_a_slower_file_for_a_hundredth_of_its_download() -> None:
+    small, quick = one(0, 0.98, 60, 3000), one(1, 0.98, 50, 3030)
+    assert front([small, quick], ANY).shown == (quick,)
+    assert front([small, quick, one(2, 0.99, 60, 3060)], ANY).shown == (quick, one(2, 0.99, 60, 3060))
+    chain = [one(0, 0.98, 60, 3000), one(1, 0.98, 50, 3080), one(2, 0.98, 40, 3160)]  # the last is clearly larger than the first
+    assert [other.number for other in front(chain, ANY).shown] == [2, 0]
 
 
 def test_of_few_samples_one_more_is_no_difference_even_where_all_are_right() -> None:
@@ -134,7 +142,7 @@ def test_what_is_known_to_be_good_comes_first_and_goes_on_where_it_was() -> None
     space = Space([onnx, format_named("tflite")], calibrated=True, tuned=True)
     starts = list(space.first())
     named = [space.suggest(Given(start), may_tune=True) for start in starts]
-    assert [(name, fmt.name) for name, fmt in named[:4]] == [("fp32", "onnx"), ("fp32", "tflite"), ("w8a8", "onnx"), ("w8a8", "tflite")]
+    assert [(name, fmt.name) for name, fmt in named[:4]] == [("fp32", "onnx"), ("fp32", "tflite"), ("channels50+tune", "onnx"), ("channels50+tune", "tflite")]
     assert [name for name, fmt in named if fmt is onnx] == list(FIRST)
     assert next_start(starts, space, {}, may_tune=True) == parameters("fp32", onnx)
     plain = {(name, fmt.name): one(0, 1, 1, 1) for name, fmt in named if not tuned_part(name)}

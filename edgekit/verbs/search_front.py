@@ -16,6 +16,8 @@ SAME_SQNR_DB = 1.0
 """A difference in SQNR that other samples would give as well."""
 ROUNDING_DB = 100.0
 """Beyond, it is the order of float32's sums."""
+SAME_DOWNLOAD = 1.03
+"""Ratio of two downloads up to which they are called equal: they are known exactly, but nobody takes a slower file for less."""
 SAME_MEMORY = 1.05
 """Ratio of two peaks up to which they are called equal: two processes with one file differ by up to so much."""
 
@@ -92,29 +94,30 @@ def floor(baseline: float | None, classes: int, most_lost_points: float = MOST_L
 def front(trials: Sequence[Tried], least: Floor, recommended: Tried | None = None) -> Front:
     """The trials above the floor that are clearly better in something than each other one that is shown.
 
-    They are gone through from the smallest download, which is known exactly, to the largest: what is shown is then never clearly worse than another that
-    is shown in one thing and clearly better in none, and what is left out has one that is shown in its place.
+    They are gone through from the smallest download to the largest, and one that is as small as an earlier one takes the place of that if it is else no worse.
+    What is left out always has one that is shown which it is not clearly better than in anything.
 
     Args:
         recommended: is shown in any case.
     """
-    left_out: dict[int, str] = {}
-    shown: list[Tried] = []
     there = [one for one in trials if one.values is not None]
-    for one in sorted(there, key=lambda one: (one != recommended, *costs(one)[1:], costs(one)[0], one.number)):
-        if one != recommended and worth(one, least.labelled) < least.least:
-            left_out[one.number] = least.words
-        elif any(not better(one, other, least.labelled) for other in shown):
-            left_out[one.number] = WORSE
-        else:
+    left_out = {one.number: least.words for one in there if one != recommended and worth(one, least.labelled) < least.least}
+    worthy = sorted((one for one in there if one.number not in left_out), key=lambda one: (one != recommended, *costs(one), one.number))
+    shown: list[Tried] = []
+    for one in worthy:
+        if all(better(one, other, least.labelled) for other in shown):
+            shown = [other for other in shown if other == recommended or better(other, one, least.labelled)] + [one]
+    for one in worthy:  # nearly equal to one whose place another took that is nearly equal to that
+        if one not in shown and all(better(one, other, least.labelled) for other in shown):
             shown.append(one)
-    return Front(tuple(sorted(shown, key=lambda one: (costs(one)[2], costs(one)[1]))), left_out)
+    left_out |= {one.number: WORSE for one in worthy if one not in shown}
+    return Front(tuple(sorted(shown, key=lambda one: costs(one)[1])), left_out)
 
 
-def costs(one: Tried) -> tuple[float, int, int]:
-    """Of all less is better: quality the other way round, download, p50."""
+def costs(one: Tried) -> tuple[int, int, float]:
+    """Of all less is better: download, p50, quality the other way round."""
     assert one.values is not None
-    return -one.values.quality, one.values.download_bytes, one.values.p50_ns
+    return one.values.download_bytes, one.values.p50_ns, -one.values.quality
 
 
 def worth(one: Tried, labelled: bool) -> float:
@@ -136,7 +139,7 @@ def better(one: Tried, other: Tried, labelled: bool) -> bool:
     peak, its = judged_peak_rss(one.variant), judged_peak_rss(other.variant)
     leaner = peak is not None and its is not None and peak * SAME_MEMORY < its
     finer = worth(one, labelled) - worth(other, labelled) > (standard_error(accuracy_of(one.variant)) if labelled else SAME_SQNR_DB)
-    return faster or leaner or finer or costs(one)[1] < costs(other)[1]
+    return faster or leaner or finer or costs(one)[0] * SAME_DOWNLOAD < costs(other)[0]
 
 
 def standard_error(accuracy: Accuracy | None) -> float:

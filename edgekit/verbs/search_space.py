@@ -22,7 +22,7 @@ STRENGTHS: Mapping[str, tuple[int, ...]] = {
     "cluster": (64, 32, 16, 8),
 }
 FIRST = (
-    "fp32", "w8a8", "channels50+tune", "channels50+tune+w8a8", "w4+tune", "prune80+cluster16+tune+w8a8", "channels30+tune+w8a8", "w8", "fp16",
+    "fp32", "channels50+tune", "w8a8", "channels50+tune+w8a8", "w4+tune", "prune80+cluster16+tune+w8a8", "channels30+tune+w8a8", "w8", "fp16",
 )  # fmt: skip
 """What is tried before anything is suggested, as far as data and format allow it: what plain files cost, and what mostly is worth having."""
 
