@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from onnx import numpy_helper
 
 from edgekit.errors import InputError
 from edgekit.hub.compressed import load_spec
-from edgekit.recipe import Recipe, parse
+from edgekit.recipe import SUPPORTED, Recipe, parse
 from edgekit.records import Variant
 from edgekit.toolchains.jobs import Job, run
 from edgekit.verbs.convert import convert
 from edgekit.verbs.source import open_source, refusal_of, refuse_idle
-from edgekit.write.format import format_named
+from edgekit.write.format import Steps, format_named, formats
 from edgekit.write.wishes import Tuning, Wishes
 from tests.lab.networks import digits
 
@@ -193,6 +194,26 @@ def test_what_a_format_cannot_carry_is_said_before_any_work() -> None:
     assert "is calibrated on samples" in str(refusal_of("onnx", parse("prune50+w8a8"), ONNX, Wishes(), False))
     assert refusal_of("onnx", parse("prune50+w8a8"), TFLITE, Wishes(), True) is None
     assert refusal_of("onnx", parse("w2+tune"), COREML, Wishes(), True) is None
+
+
+def test_a_refusal_says_what_the_format_takes_and_which_formats_take_the_recipe() -> None:
+    bare = replace(ONNX, title="Bare", recipes={"fp32": Steps(), "w8": Steps()}, refusals={}, store_verb=None)
+    for recipe, words in (
+        ("prune50+w4b32", "Bare does not carry w4b32: use one of fp32, w8; prune50+w4b32 goes into Core ML, ONNX"),
+        (
+            "w2+tune",
+            "edgekit stores no integers that were learned in Bare files: use one of fp32, w8, with no tune after it; w2+tune goes into Core ML, ONNX, TFLite",
+        ),
+    ):
+        assert refusal_of("onnx", parse(recipe), bare, Wishes(), True) == words
+
+
+def test_recipes_that_refusals_name_are_taken() -> None:
+    for fmt in formats().values():
+        for words in fmt.refusals.values():
+            used = words.rpartition("use ")[2].partition(",")[0].split(" or ")
+            assert {name for name in used if name in SUPPORTED} <= fmt.recipes.keys(), words
+            assert {*used} & fmt.recipes.keys(), words
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from edgekit.samples import Reference, prepare, reference
 from edgekit.toolchains.beside import beside
 from edgekit.toolchains.jobs import Progress
 from edgekit.toolchains.workers import end_warm, warm
-from edgekit.write.format import Format
+from edgekit.write.format import Format, formats
 from edgekit.write.routes import Route, routes_for
 from edgekit.write.wishes import Wishes
 
@@ -97,9 +97,9 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
     if recipe.numbers in fmt.refusals:
         return fmt.refusals[recipe.numbers]
     if recipe.learned and not fmt.stores_learned:
-        return f"edgekit stores no integers that were learned in {fmt.title} files: write another format, or tune+{recipe.numbers}"
+        return f"edgekit stores no integers that were learned in {fmt.title} files: {instead(recipe, fmt)}"
     if not recipe.learned and recipe.numbers not in fmt.recipes:
-        return f"{fmt.title} does not carry {recipe.numbers}: use one of {', '.join(fmt.recipes)}"
+        return f"{fmt.title} does not carry {recipe.numbers}: {instead(recipe, fmt)}"
     if recipe.tunes and not has_data:
         return f"{recipe.name} is tuned, and a network is tuned on samples: give some with --data, or others with --train; labels are not needed"
     if recipe.needs_calibration and not has_data:
@@ -113,6 +113,18 @@ def refusal_of(source: str, recipe: Recipe, fmt: Format, wishes: Wishes, has_dat
     if not routes_of(source, recipe, fmt, wishes):
         return f"there is no {wishes.route} route from {source} to {fmt.title}: leave out --route"
     return None
+
+
+def instead(recipe: Recipe, fmt: Format) -> str:
+    """What to write in the place of a recipe that a format does not take: other numbers, or other formats."""
+    takers = [other.title for other in formats().values() if takes(other, recipe)]
+    untuned = ", with no tune after it" if recipe.learned else ""
+    return f"use one of {', '.join(fmt.recipes)}{untuned}" + (f"; {recipe.name} goes into {', '.join(takers)}" if takers else "")
+
+
+def takes(fmt: Format, recipe: Recipe) -> bool:
+    """Whether a format's files can hold the recipe's numbers."""
+    return recipe.numbers not in fmt.refusals and (fmt.stores_learned if recipe.learned else recipe.numbers in fmt.recipes)
 
 
 def refuse_idle(recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wishes) -> None:
