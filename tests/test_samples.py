@@ -219,7 +219,7 @@ def test_one_file_for_all_ends_is_split_in_three_that_share_nothing(tmp_path: Pa
     assert [len(part) for part in parts] == [200, 600, 200] == [result["n_calibration"], result["n_training"], result["n_evaluation"]]
     assert len(set.union(*parts)) == 1000
     assert np.load(out / "training_labels.npy").tolist() == np.load(out / "training/0.npy").ravel().tolist()
-    how = "of 1000 samples 200 for calibration, 600 for training, 200 for evaluation, none for two of them"
+    how = "of 1000 samples 200 for calibration, 600 for training, 200 for evaluation, each for one of these alone"
     assert result["origin"] == f"data.npz, split once by seed 0: {how}"
 
 

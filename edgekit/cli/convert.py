@@ -9,7 +9,7 @@ import click
 
 from edgekit.cli import needs, show
 from edgekit.cli.advising import advice_option, advise, tell_baseline, tell_budget
-from edgekit.cli.converted import print_conversions
+from edgekit.cli.converted import held_to, print_conversions
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.options import (
     MODEL,
@@ -92,6 +92,8 @@ def command(
         for variant in variants:
             if variant.error:
                 err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
+        for words in held_to(variants, model_path.name):
+            err.print(words, style="dim", markup=False, soft_wrap=True)
         print_file_notes(variants, "the .json beside each file")
         err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
     return 4 if any(variant.status == "failed" for variant in variants) else 0

@@ -9,6 +9,7 @@ from rich.text import Text
 from edgekit.cli.compression import compression_cells, compression_columns
 from edgekit.cli.say import Column, print_table, status_text
 from edgekit.cli.show import accuracy_text, sqnr_text
+from edgekit.hub.bounds import told
 from edgekit.records import Variant
 from edgekit.units import bytes_text
 
@@ -39,3 +40,20 @@ def print_conversions(variants: Sequence[Variant]) -> None:
             *compression_cells(variants, variant),
         ])  # fmt: skip
     print_table(columns, rows)
+
+
+def held_to(variants: Sequence[Variant], model: str) -> list[str]:
+    """Where some network was compressed: what the figures of the table are against, and what the files are held to.
+
+    Args:
+        model: the source model's name.
+    """
+    files: dict[str, list[str]] = {}
+    for one in variants:
+        if one.artifact is not None and one.artifact.compression is not None and one.artifact.agreement is not None:
+            found = f"{one.format} {one.recipe} {sqnr_text(one.artifact.agreement)}"
+            files.setdefault(told(one.artifact.compression.numbers), []).append(found)
+    if not files:
+        return []
+    kept = "; ".join(f"{', '.join(names)} ({bound})" for bound, names in files.items())
+    return [f"SQNR and top-1 in the table are against {model}; a file is held to the compressed network that it is of: {kept}"]

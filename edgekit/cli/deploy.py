@@ -11,6 +11,7 @@ import click
 
 from edgekit.cli import needs, show
 from edgekit.cli.advising import advice_option, advise, tell_baseline, tell_budget
+from edgekit.cli.converted import held_to
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.measuring import measuring_options, protocol_from, settings_from
 from edgekit.cli.options import (
@@ -125,6 +126,8 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
         print_json(verb, {**show.run_json(done.run), "baseline": done.baseline and done.baseline.json, "finished": done.whole, **cost})
     else:
         show.print_run(done.run)
+        for words in held_to(done.run.variants, Path(done.run.model_path).name):
+            err.print(words, style="dim", markup=False, soft_wrap=True)
         print_file_notes(done.run.variants, f"`edgekit runs show {done.run.id} --json`")
         waited = f", {done.waited_s:.0f} s waiting for it" if done.waited_s else ""
         err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device{waited}; {bytes_text(done.pushed_bytes)} sent to it", style="dim")

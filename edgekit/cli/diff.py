@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgekit.cli import needs
 from edgekit.cli.options import MODEL, data_option, plot_option, plot_place, shape_option, shapes_from
-from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
+from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, samples_text, working
 from edgekit.files import write_text
 from edgekit.model import recognise
 from edgekit.verbs.diff import Compared, Difference, diff
@@ -89,7 +89,7 @@ def show(found: Difference, a: Path, b: Path, everything: bool) -> None:
         out.print(f"[bold red]first departure[/bold red]: {first.op} (node {first.node}), {gone} in {b.name}; below {found.floor_db:g} dB", soft_wrap=True)
     if not any(row.verdict == "agrees" for row in rows):
         err.print("no tensor has a counterpart that agrees: are these files of one model?", soft_wrap=True)
-    err.print(f"compared on {found.found.samples} samples, out of {found.origin}", style="dim", soft_wrap=True)
+    err.print(f"compared {samples_text(found.found.samples, found.origin)}", style="dim", soft_wrap=True)
 
 
 def line(row: Compared, floor_db: float) -> list[str | Text]:

@@ -142,6 +142,11 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
         err.print(f"not shown for want of width: {', '.join(gone)} (--json has everything)", style="dim", soft_wrap=True)
 
 
+def samples_text(n: int, origin: str) -> str:
+    """`on 200 samples of digits.npz, …`; what the origin says itself is not said twice: `on 4 random samples, seed 0`."""
+    return f"on {origin}" if origin.startswith(f"{n} ") else f"on {n} {'sample' if n == 1 else 'samples'} of {origin}"
+
+
 def status_text(status: str) -> Text:
     """`ok`, `failed`, `skipped`, in their colours."""
     return Text(status, style={"ok": "green", "failed": "bold red", "skipped": "yellow"}[status])

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgekit.cli import needs, show
 from edgekit.cli.options import MODEL, data_option, plot_option, plot_place, shape_option, shapes_from
-from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, working
+from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, samples_text, working
 from edgekit.files import write_text
 from edgekit.model import recognise
 from edgekit.toolchains.jobs import cached
@@ -108,7 +108,7 @@ def print_sensitivity(found: Sensitivity) -> None:
     lost = "" if table.top1 is None else ", with the points of top-1 that are lost, where some are"
     err.print(f"SQNR of the outputs in dB when that layer alone is compressed so{lost}; less is worse", style="dim", soft_wrap=True)
     told = "" if table.top1 is None else f", where the model itself has {table.top1:.1%}"
-    err.print(f"{table.samples} samples out of {found.origin}{told}; weights take {bytes_text(table.weights_bytes)}", style="dim", soft_wrap=True)
+    err.print(f"{samples_text(table.samples, found.origin)}{told}; weights take {bytes_text(table.weights_bytes)}", style="dim", soft_wrap=True)
     for steps in found.steps[-1:]:
         worst = max((one for one in table.found if one.steps == steps and one.refused is None), key=lambda one: one.noise, default=None)
         if worst is not None:

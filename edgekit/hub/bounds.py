@@ -45,6 +45,12 @@ PEAK_OVER_POWER_DB = 20.0
 """How much further a tensor's error may be in dB than its largest error over its largest value says: most values are far below the largest."""
 
 
+def told(recipe: str) -> str:
+    """A recipe's bound on how far its files may be from the network that they are of: `w8a8 needs 10 dB`."""
+    bound = BOUNDS[recipe]
+    return f"{recipe} needs {bound.min_sqnr_db:g} dB" if bound.min_sqnr_db is not None else f"{recipe} allows errors of {bound.max_rel:g} of the range"
+
+
 def floor_db(bound: Bound) -> float:
     """The SQNR in dB below which a tensor is called another one; where the bound is on the largest error, what that means in dB."""
     if bound.min_sqnr_db is not None:

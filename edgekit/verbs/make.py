@@ -116,7 +116,7 @@ def judge(task: Task, file: File, progress: Progress) -> tuple[Artifact, str | N
         tools=file.tools,
         parity=verdict.parity,
         accuracy=verdict.accuracy,
-        notes=(*changed(task), *file.notes, *below(task, verdict.parity.sqnr_db, file.told.get("judged"))),
+        notes=(*changed(task), *file.notes, *below(task, (verdict.agreement or verdict.parity).sqnr_db, file.told.get("judged"))),
         layout=None if layout is None else from_json(Layout, layout),
         ops=file.told.get("ops"),
         transposes=None if transposes is None else tuple(transposes),
@@ -141,7 +141,7 @@ def below(task: Task, found_db: float, judged: str | None) -> list[str]:
     if floor is None or isinstance(floor, str) or found_db >= floor:
         return []
     kept = "" if judged is None else f" and are kept on {judged}"
-    found = f"on the {samples.n_evaluation} evaluation samples it is {found_db:.1f} dB"
+    found = f"on the {samples.n_evaluation} evaluation samples it is {found_db:.1f} dB{'' if task.network is None else ' against the compressed network'}"
     return [f"{floor:g} dB were asked for{kept}; {found}: ask for a little more, or give more --data"]
 
 

@@ -37,7 +37,7 @@ def split_in_three(file: str, n: int, sample_bytes: int, most: tuple[int, int], 
     n_calibration, n_evaluation = min(n // 4, most[0]), min(n // EVALUATED, most[1])
     end = min(n, n_calibration + n_evaluation + MOST_BYTES // max(sample_bytes, 1))
     calibration, evaluation, training = (np.sort(part) for part in np.split(order[:end], [n_calibration, n_calibration + n_evaluation]))
-    told = f"of {n} samples {n_calibration} for calibration, {len(training)} for training, {n_evaluation} for evaluation, none for two of them"
+    told = f"of {n} samples {n_calibration} for calibration, {len(training)} for training, {n_evaluation} for evaluation, each for one of these alone"
     unused = f"; {n - end} unused (training holds its samples in memory)" if end < n else ""
     return (calibration, training, evaluation), f"{file}, split once by seed {seed}: {told}{unused}"
 
