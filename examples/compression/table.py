@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,9 @@ EDGEKIT = Path(sys.executable).parent / "edgekit"
 FORMATS = ("tflite", "coreml", "onnx")
 NEAR_POINTS = 0.3
 """How far a file's accuracy may be from its compressed network's own, or one sample where that is more; of a recipe that changes no network, from fp32's."""
+DEVICE_LOST_OR_IN_USE = 5
+"""An exit code of edgekit."""
+ASK_AGAIN_S = 5.0
 SIZES = {"download": "download_bytes", "stored": "size_bytes"}
 
 
@@ -131,14 +135,17 @@ def found(bar: Bar, seed: int, folder: Path, labelled: bool) -> Found:
     return made
 
 
-def edgekit(verb: str, bar: Bar, seed: int, folder: Path, labelled: bool, *more: str) -> dict[str, Any]:
-    """What a command says in JSON."""
+def edgekit(verb: str, bar: Bar, seed: int, folder: Path, labelled: bool, *more: str, again: int = 60) -> dict[str, Any]:
+    """What a command says in JSON; a device that another edgekit has is asked for again so many times."""
     where = samples(bar.network, folder)
     training = where / ("train.npz" if labelled else "unlabelled.npz")
     argv: list[str | Path] = [EDGEKIT, verb, network(bar.network, seed, folder), *more, "--train", training, "--data", where / "test.npz", "--json"]
     argv += ["-o", folder / "files"] if verb == "convert" else []
     argv += ["--seed", str(seed)] if "+" in bar.recipe else []
     done = subprocess.run(argv, capture_output=True, text=True, env=environment())
+    if done.returncode == DEVICE_LOST_OR_IN_USE and again:
+        time.sleep(ASK_AGAIN_S)
+        return edgekit(verb, bar, seed, folder, labelled, *more, again=again - 1)
     if done.returncode != 0:
         sys.exit(f"{bar.network} {bar.recipe}, seed {seed}: {done.stdout or done.stderr}")
     return dict(json.loads(done.stdout))
