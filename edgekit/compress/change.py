@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+CHUNK = 1 << 18
+"""Weights handled at a time."""
 
 
 @dataclass(slots=True)
@@ -22,12 +25,25 @@ class Change:
     layers: int = 0
 
     def add(self, before: Array, after: Array) -> None:
-        self.of += float(np.vdot(before, before))
-        difference = before - after
-        self.by += float(np.vdot(difference, difference))
+        flat, changed = before.reshape(-1), after.reshape(-1)
+        for start in range(0, flat.size, CHUNK):
+            part = flat[start : start + CHUNK]
+            self.of += float(np.vdot(part, part))
+            part = part - changed[start : start + CHUNK]
+            self.by += float(np.vdot(part, part))
         self.weights += after.size
         self.zeros += after.size - int(np.count_nonzero(after))
         self.layers += 1
+
+    def counting(self, made: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """The same, with what it changes added."""
+
+        def counted_too(before: Array) -> Array:
+            after = made(before)
+            self.add(before, after)
+            return after
+
+        return counted_too
 
     @property
     def error(self) -> float:

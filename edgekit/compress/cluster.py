@@ -5,6 +5,7 @@ Weight sharing by k-means (Han et al. 2016, "Deep Compression", section 3). Wher
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgekit.compress.chosen import chosen, is_named
 from edgekit.compress.kmeans import centres, even, nearest
 from edgekit.compress.layers import Weights, layers, rows, unrows
 from edgekit.compress.wish import Wish
-from edgekit.hub.compressed import Palette, Spec
+from edgekit.hub.compressed import Palette, Spec, Tensor
 from edgekit.hub.graph import Refusal
 
 Array = np.ndarray[Any, Any]
@@ -46,13 +47,8 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
             known = spec.of(layer.weight)
             if known.grid is not None:
                 raise Refusal(f"The weights of {layer.name!r} are integers of {known.grid.bits} bits already: cluster before quantizing, or not at all.")
-            before = weights[layer.weight]
-            after = project(before, values, None if channels is None else layer.output_axis, channels or 1, known.sparse is not None)
-            change.add(before, after)
-            if known.palette is None or not known.palette.scaled or not np.array_equal(before, after):
-                known.palette = Palette(values, None if channels is None else layer.output_axis, channels or 1)
-            del before  # a layer may be most of the model
-            weights[layer.weight] = after
+            palette = Palette(values, None if channels is None else layer.output_axis, channels or 1)
+            weights.replace(layer.weight, change.counting(partial(share, palette=palette, known=known)))
         if not change.layers:
             raise Refusal(f"cluster{mine} has nothing to do: no layer has more than {values} weights that could share {values} values; ask for fewer.")
         each = "tensor" if channels is None else counted(channels, "output channel")
@@ -69,6 +65,14 @@ def read(strength: str) -> tuple[int, int | None]:
     """`16` as (16, None), `16group8` as (16, 8)."""
     values, _, channels = strength.partition("group")
     return int(values), int(channels) if channels else None
+
+
+def share(weights: Array, palette: Palette, known: Tensor) -> Array:
+    """Weights with the palette, which is then known of them, unless they were scaled patterns that are the same still."""
+    shared_out = project(weights, palette.values, palette.axis, palette.group, known.sparse is not None)
+    if known.palette is None or not known.palette.scaled or not np.array_equal(weights, shared_out):
+        known.palette = palette
+    return shared_out
 
 
 def project(weights: Array, values: int, axis: int | None = None, group: int = 1, sparse: bool = False) -> Array:

@@ -6,7 +6,7 @@ rows up in a table (an embedding), which passes leave alone unless a wish names 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,11 +135,17 @@ class Weights(MutableMapping[str, Array]):
 
     def __setitem__(self, name: str, values: Array) -> None:
         """The initializer keeps its name and its type."""
-        tensor = self.tensors[name]
-        stored = np.ascontiguousarray(values, self.kind(name)).tobytes()
+        self.replace(name, lambda _: values)
+
+    def replace(self, name: str, made: Callable[[Array], Array]) -> None:
+        """Put what is made of the values there; neither is held while it goes into the hub, for a layer may be most of the model."""
+        tensor, kind = self.tensors[name], self.kind(name)
+        values = np.ascontiguousarray(made(self[name]), kind)
+        shape, stored = values.shape, values.tobytes()
+        del values
         for field in ("float_data", "double_data", "int32_data", "dims"):
             tensor.ClearField(field)
-        tensor.dims.extend(values.shape)
+        tensor.dims.extend(shape)
         tensor.raw_data = stored
 
     def kind(self, name: str) -> np.dtype[Any]:

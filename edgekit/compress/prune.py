@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,24 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
         fitting = fitted(group, mine, wish)
         change, kept = Change(), dict[str, float]()
         for layer, mask in masked(weights, fitting, mine, wish.per_layer):
-            before = weights[layer.weight]
-            after = before * mask
-            if not after.any():
-                raise Refusal(f"{layer.name!r} would be cut to nothing by prune{mine}: leave it out, or prune less.", node=layer.name)
-            change.add(before, after)
-            kept[layer.weight] = np.count_nonzero(after) / after.size
-            del before, mask  # a layer may be most of the model
-            weights[layer.weight] = after
-            remember(spec.of(layer.weight), mine, after)
+            zeros = change.zeros
+            weights.replace(layer.weight, change.counting(partial(zeroed, mask=mask, layer=layer, strength=mine, known=spec.of(layer.weight))))
+            kept[layer.weight] = (mask.size - change.zeros + zeros) / mask.size
         notes += said(mine, change, fitting, kept, [layer.name for layer in group if layer not in fitting])
     return notes
+
+
+def zeroed(weights: Array, mask: Array, layer: Layer, strength: str, known: Tensor) -> Array:
+    """Weights without those that go, which is then known of them.
+
+    Raises:
+        Refusal: none is left.
+    """
+    after = weights * mask
+    if not after.any():
+        raise Refusal(f"{layer.name!r} would be cut to nothing by prune{strength}: leave it out, or prune less.", node=layer.name)
+    remember(known, strength, after)
+    return after
 
 
 def masks(weights: Mapping[str, Array], found: Sequence[Layer], fraction: float, per_layer: bool = False) -> dict[str, Array]:

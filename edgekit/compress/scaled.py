@@ -8,12 +8,13 @@ tuning. An override that names them changes them too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 from onnx import ModelProto
 
-from edgekit.compress.change import Change, counted, listed
+from edgekit.compress.change import CHUNK, Change, counted, listed
 from edgekit.compress.chosen import chosen, is_named
 from edgekit.compress.layers import Layer, Weights, layers, rows, unrows
 from edgekit.compress.wish import Wish
@@ -21,10 +22,12 @@ from edgekit.hub.compressed import Palette, Spec
 from edgekit.hub.graph import Refusal
 
 Array = np.ndarray[Any, Any]
-Project = Callable[[Array, int, bool], Array]
-"""Weights, the axis of their output channels, and whether their zeros are to stay → the nearest weights of the kind."""
-CHUNK = 1 << 18
-"""Weights handled at a time, or one channel."""
+
+
+class Project(Protocol):
+    """Weights, the axis of their output channels, and whether their zeros are to stay, in; the nearest weights of the kind out."""
+
+    def __call__(self, weights: Array, axis: int, sparse: bool) -> Array: ...
 
 
 def scale_layers(model: ModelProto, spec: Spec, technique: str, wish: Wish, project: Project, values: int) -> list[str]:
@@ -42,11 +45,7 @@ def scale_layers(model: ModelProto, spec: Spec, technique: str, wish: Wish, proj
         known = spec.of(layer.weight)
         if known.grid is not None:
             raise Refusal(f"The weights of {layer.name!r} are integers of {known.grid.bits} bits already: {technique} goes before quantizing, or not at all.")
-        before = weights[layer.weight]
-        after = project(before, layer.output_axis, known.sparse is not None)
-        change.add(before, after)
-        del before  # a layer may be most of the model
-        weights[layer.weight] = after
+        weights.replace(layer.weight, change.counting(partial(project, axis=layer.output_axis, sparse=known.sparse is not None)))
         known.palette = Palette(3 if known.sparse else values, layer.output_axis, scaled=True)
     notes.append(
         f"{technique}: {counted(change.weights, 'weight')} in {counted(change.layers, 'layer')} have a sign and a scale for each output channel, "
