@@ -107,7 +107,8 @@ def test_what_is_recommended_is_shown_whatever_else_is() -> None:
 
 
 def test_no_trial_is_begun_that_would_end_too_late() -> None:
-    known = [one(0, 1, 1, 1, seconds=10), one(1, 1, 1, 1, recipe="prune50+tune", seconds=60)]
+    slow, tuned = one(3, 1, 1, 1, seconds=70), one(4, 1, 1, 1, recipe="prune50+tune", seconds=60)
+    known = [slow, one(0, 1, 1, 1, seconds=9), one(1, 1, 1, 1, seconds=10), tuned, one(5, 1, 1, 1, recipe="prune50+tune+w8", seconds=10)]
     budget = Budget(100, None)
     assert budget.over(5, 89, known) is None
     assert budget.over(5, 91, known) == "the next trial would not end within 100 s by what earlier ones took"
@@ -217,22 +218,27 @@ def test_a_search_is_kept_and_goes_on_where_it_was(tmp_path: Path) -> None:
     if importlib.util.find_spec("optuna") is None:
         missing("optuna", "run `pip install -e '.[dev]'`")
     made = classifier()
-    images = np.random.default_rng(0).normal(size=(40, 1, 1, 8, 8)).astype(np.float32)
-    np.savez(tmp_path / "data.npz", image=images, labels=outputs_for(made, [images])[0].reshape(40, 10).argmax(axis=1))
-    argv = ["search", save(made, tmp_path / "net.onnx"), "--target", "local", "--to", "onnx", "--data", tmp_path / "data.npz", "--json"]
+    images = np.random.default_rng(0).normal(size=(104, 1, 1, 8, 8)).astype(np.float32)
+    labels = outputs_for(made, [images])[0].reshape(104, 10).argmax(axis=1)
+    np.savez(tmp_path / "data.npz", image=images[:40], labels=labels[:40])
+    np.savez(tmp_path / "train.npz", image=images[40:], labels=labels[40:])
+    argv: list[object] = ["search", save(made, tmp_path / "net.onnx"), "--target", "local", "--to", "onnx", "--data", tmp_path / "data.npz"]
+    argv += ["--train", tmp_path / "train.npz", "--epochs", 2, "--drop", 100]
 
-    first = edgekit(*argv, "--trials", 1)
+    first = edgekit(*argv, "--trials", 1, "--json")
     assert first.code == 0, first.stderr
     (plain,) = first.json["trials"]
     assert (plain["recipe"], plain["status"], plain["quality"], plain["on_front"]) == ("fp32", "ok", 1.0, True)
     assert plain["p50_ns"] > 0
+    assert first.json["recommended"]["commands"][0] == f"edgekit package {plain['run']} --platform generic -o DIR"
 
     plot = tmp_path / "front.svg"
-    more = edgekit(*argv, "--trials", 1, "--plot", plot)
+    more = edgekit(*argv, "--trials", 1, "--plot", plot, "--json")
     assert more.code == 0, more.stderr
     told = more.json
-    assert [one["recipe"] for one in told["trials"]] == ["fp32", "fp16"]
+    assert [(one["recipe"], one["status"]) for one in told["trials"]] == [("fp32", "ok"), ("channels50+tune", "ok")]
     assert (told["new"], told["stopped"]) == (1, "1 trial")
-    assert told["trials"][0] == {**plain, "on_front": told["trials"][0]["on_front"]}
+    earlier = told["trials"][0]
+    assert earlier == {**plain, "on_front": earlier["on_front"], "left_out": earlier["left_out"]}
     assert {(one["recipe"], one["run"]) for one in told["front"]} == {(one["recipe"], one["run"]) for one in told["trials"] if one["on_front"]}
-    assert re.search(r"onnx (fp32|fp16): ", plot.read_text())
+    assert re.search(r"onnx (fp32|channels50\+tune): ", plot.read_text())

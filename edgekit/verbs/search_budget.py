@@ -35,7 +35,7 @@ class Budget:
         if self.trials is not None and new >= self.trials:
             return f"{self.trials} trial{'' if self.trials == 1 else 's'}"
         left_s = self.left_s(elapsed_s)
-        if left_s is not None and longest_s(known) > left_s:
+        if left_s is not None and usual_s(known) > left_s:
             return f"the next trial would not end within {self.seconds:.0f} s by what earlier ones took"
         return None
 
@@ -55,25 +55,30 @@ class Budget:
             return True
         known = list(known)
         tune_s = self.tune_s(left_s, known) or 0.0
-        return tune_s * overrun(known) + longest_s(known) <= left_s and (tune_s >= LEAST_TUNE_S or self.each_tuning_s is not None)
+        return tune_s * overrun(known) + usual_s(known) <= left_s and (tune_s >= LEAST_TUNE_S or self.each_tuning_s is not None)
 
 
-def plain_s(known: Iterable[Tried]) -> list[float]:
-    """How long the trials took that did not tune."""
-    return [one.elapsed_s for one in known if not tuned_part(one.recipe)]
+def usual_s(known: Iterable[Tried]) -> float:
+    """How long a trial takes beside its tuning: making and measuring a file takes about as long whatever is in it.
 
-
-def longest_s(known: Iterable[Tried]) -> float:
-    """Of those the longest: making and measuring a file takes about as long whatever is in it."""
-    return max(plain_s(known), default=0.0)
+    The median, since the first of a format also brings the runtime to the device, and a machine has other things to do.
+    """
+    known = list(known)
+    tuning = {one.number for one in tuned_anew(known)}
+    return median([one.elapsed_s for one in known if one.number not in tuning] or [0.0])
 
 
 def overrun(known: Iterable[Tried]) -> float:
-    """How many times as long as they were told tunings took; those that were done already for another file do not count."""
+    """How many times as long as they were told tunings took."""
     known = list(known)
-    plain = median(plain_s(known) or [0.0])
-    anew: dict[str, Tried] = {}
+    usual = usual_s(known)
+    return max(1.0, median([(one.elapsed_s - usual) / one.tune_s for one in tuned_anew(known) if one.tune_s and one.values] or [USUAL_OVERRUN]))
+
+
+def tuned_anew(known: Iterable[Tried]) -> list[Tried]:
+    """The trials that tuned, the first of those that share a tuning: for the others it was done."""
+    first: dict[str, Tried] = {}
     for one in known:
-        if one.tune_s and one.values is not None:
-            anew.setdefault(tuned_part(one.recipe), one)
-    return max(1.0, median([(one.elapsed_s - plain) / one.tune_s for one in anew.values() if one.tune_s] or [USUAL_OVERRUN]))
+        if tuned_part(one.recipe):
+            first.setdefault(tuned_part(one.recipe), one)
+    return list(first.values())
