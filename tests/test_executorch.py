@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.cli.options import formats_from
+from edgekit.hub.compressed import Grid, Spec, Tensor
+from edgekit.hub.graph import array
 from edgekit.toolchains.catalog import toolchain
 from edgekit.write.executorch import FORMAT
 from tests.lab.cli import edgekit
-from tests.lab.onnx_cases import classifier, save
+from tests.lab.convert import do
+from tests.lab.onnx_cases import FLOAT, classifier, draw, model, save
 
 
 def test_it_is_written_where_it_is_named() -> None:
@@ -37,6 +41,51 @@ def test_a_program_keeps_the_models_boundary_and_values(tmp_path: Path) -> None:
     assert found["fp32"]["notes"] == ["XNNPACK runs 1 part of the program, ExecuTorch's own kernels 0 operators"]
     assert (tmp_path / "small.fp32.pte").read_bytes()[4:8] == b"ET12"
     assert found["w8"]["error"] == "XNNPACK in ExecuTorch has no kernels for int8 weights with float activations: use w8a8 or fp32"
+
+
+def mixed() -> onnx.ModelProto:
+    """Reads of one tensor by three, a join of two ranges, and a convolution that XNNPACK has no integer kernel for."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"], pads=[1, 1, 1, 1], group=6),
+        helper.make_node("Add", ["c", "b"], ["d"]),
+        helper.make_node("Concat", ["d", "b"], ["e"], axis=1),
+        helper.make_node("ConvTranspose", ["e", "w3"], ["f"], strides=[2, 2], group=2),
+        helper.make_node("GlobalAveragePool", ["f"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["h"]),
+        helper.make_node("Gemm", ["h", "w4", "bias"], ["y"]),
+    ]
+    constants = [draw("w1", 6, 4, 3, 3), draw("w2", 6, 1, 3, 3), draw("w3", 12, 2, 2, 2), draw("w4", 4, 3), draw("bias", 3)]
+    return model(nodes, [("x", FLOAT, [1, 4, 8, 8])], [("y", FLOAT, [1, 3])], constants)
+
+
+@pytest.mark.toolchain
+def test_integers_are_onnxs_and_xnnpack_computes_with_them(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(24, 4, 8, 8)).astype(np.float32))
+    path = save(mixed(), tmp_path / "mixed.onnx")
+    said = edgekit("convert", path, "--to", "executorch,onnx", "--recipe", "w8a8", "--data", tmp_path / "data.npz", "-o", tmp_path, "--json")
+    found = {one["format"]: one for one in said.json["artifacts"]}
+    assert found["executorch"]["status"] == "ok", said.stderr
+    assert found["executorch"]["parity"]["host"]["sqnr_db"] == pytest.approx(found["onnx"]["parity"]["host"]["sqnr_db"], abs=1)
+    assert "XNNPACK computes 3 of 4 convolutions and linear layers in integers" in found["executorch"]["notes"]
+    assert "computed in float32 between conversions: convolution" in found["executorch"]["notes"]
+
+
+@pytest.mark.toolchain
+def test_learned_integers_are_the_files(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(-127, 128, (4, 3, 1, 1)).astype(np.float32) * np.float32(0.01)
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    hub = model([node], [("x", FLOAT, [1, 3, 4, 4])], [("y", FLOAT, [1, 4, 4, 4])], [numpy_helper.from_array(values, "w")])
+    spec = Spec({"w": Tensor(grid=Grid(8, (0.01,) * 4, (0,) * 4, 0))}, {"x": Grid(8, (0.02,), (3,)), "y": Grid(8, (0.05,), (-4,))})
+    spec.save(tmp_path / "compress.json")
+    path = save(hub, tmp_path / "hub.onnx")
+    outcome = do("store_qdq", {"float": path, "hub": path, "spec": tmp_path / "compress.json"}, {"recipe": None})
+    graph = onnx.load(outcome.folder / "model.onnx").graph
+    held = {tensor.name: array(tensor) for tensor in graph.initializer}
+    assert [one.tolist() for one in held.values() if one.dtype == np.int8 and one.ndim == 4] == [np.rint(values / 0.01).tolist()]
+    steps = {(float(held[one.input[1]]), int(held[one.input[2]])) for one in graph.node if one.op_type == "QuantizeLinear"}
+    assert steps == {(np.float32(0.02), 3), (np.float32(0.05), -4)}
 
 
 @pytest.mark.toolchain

@@ -10,19 +10,24 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-import onnxruntime
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from edgekit.hub.graph import array, attribute, constants, makers, readers, reads, set_attribute
+from edgekit.hub.graph import array, attribute, constants, makers, output_names, readers, reads, set_attribute
 from edgekit.hub.quantized import dequantized
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+LAYERS = ("Conv", "ConvTranspose", "Gemm")
+ARITHMETIC = ("Add", "Sub", "Mul")
 FUSED = ("Relu", "Clip")
+SAME = ("Concat", "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Relu", "Clip")
+"""XNNPACK has integer kernels of these for one grid of all that they take and give."""
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
 def has_pairs(model: ModelProto) -> bool:
-    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    """Whether there are pairs, and all of int8, which is what XNNPACK computes with."""
+    stored = constants(model.graph)
+    zeros = [stored.get(node.input[2]) if len(node.input) > 2 else None for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return bool(zeros) and all(zero is not None and zero.data_type == TensorProto.INT8 for zero in zeros)
 
 
 def prepare(model: ModelProto, left: Collection[str] = ()) -> None:
@@ -32,12 +37,16 @@ def prepare(model: ModelProto, left: Collection[str] = ()) -> None:
         left: those of layers that XNNPACK has no integer kernel for: stored as the float32 that they stand for.
     """
     unpack(model)
+    model.CopyFrom(onnx.shape_inference.infer_shapes(model))
     number(model)
-    for node in model.graph.node:
+    for node in list(model.graph.node):
         if node.op_type in ("Gemm", "MatMul"):
             turn(model, node)
     store_floats(model, left)
     own_pairs(model)
+    for node in list(model.graph.node):
+        if node.op_type in SAME:
+            same_grid(model, node)
 
 
 def unpack(model: ModelProto) -> None:
@@ -49,6 +58,8 @@ def unpack(model: ModelProto) -> None:
             inner.append(node)
     if not inner:
         return
+    import onnxruntime  # only where weights are packed
+
     made = {name for node in inner for name in node.output}
     names = sorted(made & {name for node in model.graph.node if node not in inner for name in reads(node)})
     part = ModelProto()
@@ -72,7 +83,7 @@ def number(model: ModelProto) -> None:
 
 
 def turn(model: ModelProto, node: NodeProto) -> None:
-    """A product with stored integers as x · Wᵀ, the form that is a linear layer in PyTorch."""
+    """A product with stored integers as x · Wᵀ, with the vector that is added to it: the form that is a linear layer in PyTorch."""
     made, stored = makers(model.graph), constants(model.graph)
     weights = made.get(node.input[1])
     if weights is None or weights.op_type != "DequantizeLinear" or weights.input[0] not in stored or len(readers(model.graph)[node.input[1]]) > 1:
@@ -83,8 +94,19 @@ def turn(model: ModelProto, node: NodeProto) -> None:
     if not attribute(node, "transB", 0):
         stored[weights.input[0]].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(whole.T), weights.input[0]))
         set_attribute(weights, "axis", 1 - attribute(weights, "axis", 1) % 2)
+        for value in [value for value in model.graph.value_info if value.name == node.input[1]]:
+            model.graph.value_info.remove(value)
     node.op_type = "Gemm"  # of any number of axes: PyTorch's takes them
     set_attribute(node, "transB", 1)
+    users = readers(model.graph).get(node.output[0], [])
+    if len(node.input) > 2 or len(users) != 1 or users[0].op_type != "Add" or node.output[0] in output_names(model.graph):
+        return
+    (add,) = users
+    biases = [name for name in add.input if name in stored and list(stored[name].dims) == stored[weights.input[0]].dims[:1]]
+    if biases:
+        node.input.append(biases[0])
+        node.output[0] = add.output[0]
+        model.graph.node.remove(add)
 
 
 def store_floats(model: ModelProto, left: Collection[str]) -> None:
@@ -106,8 +128,11 @@ def store_floats(model: ModelProto, left: Collection[str]) -> None:
 
 
 def in_integers(user: NodeProto, name: str, made: dict[str, NodeProto], read: dict[str, list[NodeProto]]) -> bool:
-    """Whether a layer reads its weights, and takes and gives integers."""
-    if user.op_type not in LAYERS or list(user.input).index(name) != 1 or kind(made.get(user.input[0])) != "DequantizeLinear":
+    """Whether a layer reads its weights, or arithmetic an operand, and takes and gives integers."""
+    place = list(user.input).index(name)
+    if (user.op_type not in LAYERS or place != 1) and user.op_type not in ARITHMETIC:
+        return False
+    if kind(made.get(user.input[0 if user.op_type in LAYERS else 1 - place])) != "DequantizeLinear":
         return False
     after = read.get(user.output[0], [])
     if len(after) == 1 and after[0].op_type in FUSED:
@@ -131,3 +156,22 @@ def own_pairs(model: ModelProto) -> None:
             copy.attribute.extend(node.attribute)
             user.input[index] = own
             model.graph.node.insert(place, copy)
+
+
+def same_grid(model: ModelProto, node: NodeProto) -> None:
+    """Put what an operator takes on the grid of what it gives: rounding before it moves, picks or cuts values off is the same as rounding after."""
+    made, read, stored = makers(model.graph), readers(model.graph), constants(model.graph)
+    users = read.get(node.output[0], [])
+    if len(users) != 1 or users[0].op_type != "QuantizeLinear":
+        return
+    grid = list(users[0].input)[1:]
+    values = [array(stored[name]) for name in grid]
+    for index, name in enumerate(node.input):
+        pair = made.get(name)
+        if pair is None or pair.op_type != "DequantizeLinear" or all(map(np.array_equal, values, (array(stored[one]) for one in pair.input[1:]))):
+            continue
+        whole, real = f"{name}:{index}:q", f"{name}:{index}:on grid"
+        place = list(model.graph.node).index(node)
+        model.graph.node.insert(place, helper.make_node("DequantizeLinear", [whole, *grid], [real]))
+        model.graph.node.insert(place, helper.make_node("QuantizeLinear", [name, *grid], [whole]))
+        node.input[index] = real

@@ -10,7 +10,7 @@ from typing import Any
 from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_quant, is_tagged_as_implicit_q_dq
 from executorch.exir.lowered_backend_module import executorch_call_delegate, get_lowered_submodules
 
-LAYERS = ("convolution.default", "linear.default", "mm.default", "addmm.default")
+LAYERS = ("convolution", "linear", "mm", "addmm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +50,24 @@ def parts_of(program: Any) -> Parts:
     """
     outer = calls(program.graph.nodes)
     inner = [node for _, module, _ in get_lowered_submodules(program.graph_module) for node in calls(module.original_module.graph.nodes)]
-    others = [node for node in outer if node.target not in (executorch_call_delegate, operator.getitem)]
-    layers = [node for node in [*inner, *others] if name_of(node).endswith(LAYERS)]
+    others = [node for node in outer if node.target is not executorch_call_delegate]
+    layers = [node for node in [*inner, *others] if kind_of(node) in LAYERS]
     whole = [node for node in layers if node in inner and in_integers(node)]
     plain = [node for node in [*inner, *others] if not (is_quant(node) or is_dequant(node) or node in whole or in_integers(node))]
     names = program.graph_signature.inputs_to_buffers
     left = {names[node.args[0].name] for node in others if is_dequant(node) and node.args[0].name in names}
-    kinds = sorted({name_of(node).rpartition(".")[0].rpartition(".")[2] for node in plain})
-    return Parts(len(outer) - len(others) - getitems(outer), len(others), len(layers), len(whole), tuple(kinds), frozenset(left))
+    kinds = sorted({kind for kind in map(kind_of, plain) if not kind.endswith("_copy")})
+    parts = sum(node.target is executorch_call_delegate for node in outer)
+    return Parts(parts, len(others), len(layers), len(whole), tuple(kinds), frozenset(left))
 
 
 def calls(nodes: Iterable[Any]) -> list[Any]:
-    return [node for node in nodes if node.op == "call_function"]
+    return [node for node in nodes if node.op == "call_function" and node.target is not operator.getitem]
 
 
-def getitems(nodes: Iterable[Any]) -> int:
-    return sum(node.target is operator.getitem for node in nodes)
-
-
-def name_of(node: Any) -> str:
-    """Such as `aten.convolution.default`."""
-    return str(getattr(node.target, "__name__", node.target))
+def kind_of(node: Any) -> str:
+    """`convolution` of `aten.convolution.default`."""
+    return str(node.target.__name__).split(".")[-2].strip("_")
 
 
 def in_integers(node: Any) -> bool:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 import torchao.quantization.pt2e  # noqa: F401  registers torch.ops.quantized_decomposed
 from onnx import NodeProto
+from torch.nn import functional as F
 
 from edgekit.hub.graph import attribute
+from edgekit.toolchains.torch.twin.activations import clip as plain_clip
 from edgekit.toolchains.torch.twin.build import Build, Value, refusal
 
 quantized = torch.ops.quantized_decomposed
@@ -43,4 +45,12 @@ def one_step(build: Build, node: NodeProto) -> tuple[float, int]:
     return float(scale.item()), 0 if zero is None else int(zero.item())
 
 
-OPERATORS: dict[str, Any] = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize}
+def clip(build: Build, node: NodeProto) -> Value:
+    """With both bounds the form that is part of the layer before it."""
+    low, high = build.fixed(node, 1), build.fixed(node, 2)
+    if low is None or high is None or not low.item() < high.item() or build.of(node.input[0]).dtype != torch.float32:
+        return plain_clip(build, node)
+    return build.call(F.hardtanh, build.of(node.input[0]), low.item(), high.item())
+
+
+OPERATORS: dict[str, Any] = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize, "Clip": clip}

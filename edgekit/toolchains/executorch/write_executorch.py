@@ -36,9 +36,13 @@ def run(job: Job) -> dict[str, Any]:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     job.progress("building the network in PyTorch")
-    program, parts = lowered(job, frozenset())
-    if parts.left:  # behind a conversion in each run they would be slow
-        program, parts = lowered(job, parts.left)
+    edge, parts = lowered(job, frozenset())
+    if parts.left:
+        edge, parts = lowered(job, parts.left)
+    try:
+        program = edge.to_executorch()
+    except FAULTS as exc:
+        job.refuse(refused(exc))
     with (job.out / "model.pte").open("wb") as file:
         program.write_to_file(file)
     return {
@@ -49,7 +53,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def lowered(job: Job, left: frozenset[str]) -> tuple[Any, Parts]:
-    """The program, and what runs it.
+    """The program after the partitioner, and what runs it.
 
     Args:
         left: stored integers that are to be float32.
@@ -57,9 +61,10 @@ def lowered(job: Job, left: frozenset[str]) -> tuple[Any, Parts]:
     hub = onnx.load(str(job.inputs["hub"]))
     boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
     try:
-        if has_pairs(hub):
+        pairs = has_pairs(hub)
+        if pairs:
             prepare(hub, left)
-        twin = Twin(hub, OPERATORS).eval()
+        twin = Twin(hub, OPERATORS if pairs else {}).eval()
     except Refusal as refusal:
         job.refuse(
             f"ExecuTorch takes PyTorch's operators: {refusal}".replace("use steps without tune", "write another format"), op=refusal.op, node=refusal.node
@@ -71,6 +76,10 @@ def lowered(job: Job, left: frozenset[str]) -> tuple[Any, Parts]:
         with torch.no_grad():
             exported = torch.export.export(twin, inputs)
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()], constant_methods={BOUNDARY: told})
-            return edge.to_executorch(), parts_of(edge.exported_program())
+            return edge, parts_of(edge.exported_program())
     except FAULTS as exc:
-        job.refuse(f"ExecuTorch cannot write this program ({' '.join(str(exc).split())[:300]}): write another format")
+        job.refuse(refused(exc))
+
+
+def refused(exc: Exception) -> str:
+    return f"ExecuTorch cannot write this program ({' '.join(str(exc).split())[:300]}): write another format"
