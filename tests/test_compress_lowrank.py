@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgekit.compress import lowrank, prune
 from edgekit.compress.budget import Point, hull, spent
-from edgekit.compress.factors import factored, points, ways
+from edgekit.compress.factors import CHANNELS, ROWS, bases, factored, halves, points, ways, within
 from edgekit.compress.layers import Layer, Weights, layers
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Spec
@@ -115,6 +115,17 @@ def test_the_core_tells_how_much_is_kept() -> None:
             first, core, last = factored(weights, layer, point)
             again = np.einsum("or,rshw,si->oihw", last[:, :, 0, 0], core, first[:, :, 0, 0])
             assert np.square(again - weights).sum() / np.square(weights).sum() == pytest.approx(1 - math.exp(-point.loss), abs=1e-5)
+
+
+def test_what_is_done_in_parts_is_what_is_done_at_once() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((2 * CHANNELS + 3, 5, 3, 2)).astype(np.float32)
+    inputs, outputs = bases(weights)
+    np.testing.assert_allclose(within(weights, inputs, outputs), np.einsum("oihw,ir,os->srhw", weights, inputs, outputs), rtol=0, atol=1e-4)
+    tall = rng.standard_normal((2 * ROWS + 3, 6)).astype(np.float32)
+    for values in (tall, tall.T):
+        left, right = halves(values, 6)
+        np.testing.assert_allclose(left @ right, values, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(8))

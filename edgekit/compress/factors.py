@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from edgekit.compress.layers import Layer
 from edgekit.hub.graph import attribute
 
 Array = np.ndarray[Any, Any]
+
+CHANNELS = 64
+"""Of a convolution that are handled at a time, and rows of a matrix: their products are small beside the weights."""
+ROWS = 512
 
 STEPS = 64
 """Ranks tried of a layer's channels: of 512 each eighth, which keeps them whole vectors too."""
@@ -84,7 +89,9 @@ def matrix_ranks(weights: Array, way: str, layer: Layer) -> tuple[Array, Array]:
 
 def tucker_ranks(weights: Array) -> tuple[Array, Array]:
     """Pairs of ranks (of input and of output channels) [n, 2] and the share of the energy that each keeps, which the core tells exactly [n]."""
-    energies = np.square(within(weights, *bases(weights))).reshape(*weights.shape[:2], -1).sum(-1).cumsum(0).cumsum(1)
+    inputs, outputs = bases(weights)
+    energies = np.concatenate([np.square(core).reshape(*core.shape[:2], -1).sum(-1) for core in parts_within(weights, inputs, outputs)])
+    energies = energies.cumsum(0).cumsum(1)
     first, second = (one.reshape(-1) for one in np.meshgrid(tried(energies.shape[1]), tried(energies.shape[0])))
     return np.stack([first, second], 1), energies[second - 1, first - 1] / max(energies[-1, -1], np.finfo(np.float64).tiny)
 
@@ -97,7 +104,14 @@ def bases(weights: Array) -> tuple[Array, Array]:
 
 def within(weights: Array, inputs: Array, outputs: Array) -> Array:
     """A convolution's weights between channels of these bases."""
-    return np.asarray(np.moveaxis(np.tensordot(np.tensordot(outputs.T, weights, 1), inputs, (1, 0)), -1, 1))
+    return np.concatenate(list(parts_within(weights, inputs, outputs)))
+
+
+def parts_within(weights: Array, inputs: Array, outputs: Array) -> Iterator[Array]:
+    """The same, some of the output channels at a time, as each step on the way is as large as the weights."""
+    for start in range(0, outputs.shape[1], CHANNELS):
+        some = np.tensordot(outputs[:, start : start + CHANNELS].T, weights, 1)
+        yield np.moveaxis(np.tensordot(some, inputs, (1, 0)), -1, 1)
 
 
 def gram(values: Array) -> Array:
@@ -147,8 +161,16 @@ def halves(values: Array, rank: int) -> tuple[Array, Array]:
     energies, vectors = spectrum(gram(values))
     vectors, root = vectors[:, :rank], np.maximum(energies[:rank], np.finfo(np.float32).tiny) ** 0.25
     if wide:
-        return vectors * root, (vectors.T @ values) / root[:, None]
-    return (values @ vectors) / root, vectors.T * root[:, None]
+        return vectors * root, projected(values.T, vectors, root).T
+    return projected(values, vectors, root), vectors.T * root[:, None]
+
+
+def projected(values: Array, vectors: Array, root: Array) -> Array:
+    """(values · vectors) / root (float32), multiplied in float64, some rows at a time."""
+    found = np.empty((len(values), len(root)), np.float32)
+    for start in range(0, len(values), ROWS):
+        found[start : start + ROWS] = (values[start : start + ROWS] @ vectors) / root
+    return found
 
 
 def stored(left: Array, right: Array, layer: Layer, point: Point) -> tuple[Array, Array]:
