@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
 from edgekit.hub.weights import clip, rounded
-from edgekit.toolchains.convert.onnx_int4 import as_stored, block_size, pack, store_int4
+from edgekit.toolchains.convert.onnx_int4 import TABLE, as_stored, block_size, has_int4, pack, store_int4
 from edgekit.toolchains.convert.onnx_layers import correct, input_axes
 from tests.lab.onnx_cases import FLOAT, draw, inputs_for, model, outputs_for
 
@@ -31,10 +33,12 @@ def case(name: str) -> tuple[onnx.ModelProto, np.ndarray, int]:  # type: ignore[
     return made, numpy_helper.to_array(made.graph.initializer[0]).copy(), axis
 
 
+@pytest.mark.parametrize("opset", [17, 18])
 @pytest.mark.parametrize("block", [None, 32])
 @pytest.mark.parametrize("name", CASES)
-def test_the_graph_computes_with_the_rounded_weights(name: str, block: int | None) -> None:
+def test_the_graph_computes_with_the_rounded_weights(name: str, block: int | None, opset: int) -> None:
     made, weights, axis = case(name)
+    made.opset_import[0].version = opset
     block = None if name == "Gemm" else block  # it would be MatMulNBits, which the reference evaluator has not
     expected, changed = case(name)[0], made
     expected.graph.initializer[0].CopyFrom(numpy_helper.from_array(as_stored(weights, axis, block, False), "w"))
@@ -42,7 +46,9 @@ def test_the_graph_computes_with_the_rounded_weights(name: str, block: int | Non
     onnx.checker.check_model(changed)
     inputs = inputs_for(expected, 2)
     np.testing.assert_allclose(outputs_for(changed, inputs)[0], outputs_for(expected, inputs)[0], rtol=1e-5, atol=1e-5)
-    stored = next(tensor for tensor in changed.graph.initializer if tensor.name == "w:i4")
+    assert has_int4(changed)
+    assert changed.opset_import[0].version == (21 if opset == 18 else 17)
+    stored = max(changed.graph.initializer, key=lambda tensor: math.prod(tensor.dims) if tensor.name != TABLE else 0)
     assert len(stored.raw_data) == -(-weights.size // 2)
 
 

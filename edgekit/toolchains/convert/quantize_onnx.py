@@ -26,6 +26,7 @@ from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
 from edgekit.toolchains.convert.onnx_integer_io import told as told_ends
 from edgekit.toolchains.convert.onnx_layers import correct, input_axes
 from edgekit.toolchains.convert.onnx_qdq import dynamic, left_float, rename, slim, static
+from edgekit.toolchains.convert.onnx_store.opset import NEEDS, rise
 from edgekit.toolchains.convert.onnx_weights import channel_axes, float_values, store_half, store_int8
 from edgekit.toolchains.convert.runners import Array, CannotRunError, OnnxRuntime
 from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
@@ -152,6 +153,7 @@ class Maker:
             store_int8(model, kept if self.recipe == "w8" else set())  # weights of what was left out
         four_bits = has_int4(model)
         self.notes += untouched(self.recipe, four_bits or float_values(model) < self.floats, four_bits)
+        self.notes += [NEEDS] if rise(model) else []
         slim(model)
         if ends:
             tell(model, ends)

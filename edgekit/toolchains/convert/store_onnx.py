@@ -16,7 +16,7 @@ from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
 from edgekit.toolchains.convert.onnx_qdq import slim
 from edgekit.toolchains.convert.onnx_store.activations import is_float, quantize
 from edgekit.toolchains.convert.onnx_store.grids import store
-from edgekit.toolchains.convert.onnx_store.opset import may_rise, rise
+from edgekit.toolchains.convert.onnx_store.opset import NEEDS, may_rise, rise
 from edgekit.toolchains.convert.onnx_store.pack import pack
 from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
 from edgekit.toolchains.convert.sensitive import Judge
@@ -47,7 +47,7 @@ def run(job: Job) -> dict[str, Any]:
         slim(model)
         notes = smaller(target.stat().st_size, model.ByteSize(), risen)
         onnx.save(model, target)
-        return {**result, "notes": [*result["notes"], *notes]}
+        return {**result, "notes": [*result["notes"], *(note for note in notes if note not in result["notes"])]}
     return stored(job, spec)
 
 
@@ -90,7 +90,7 @@ def smaller(before: int, after: int, risen: bool) -> list[str]:
         return ["no smaller than before: compression left nothing in this model that takes few bits"]
     words = "ONNX Runtime unpacks weights once, when a session is made, which takes up to twice the memory of float32; runs are as fast as without"
     notes = [f"{before / after:.1f} times smaller by weights in few bits; {words}"] if before > after * 1.02 else []
-    return notes + (["it has 4-bit integers (opset 21), which ONNX Runtime takes from 1.23 on"] if risen else [])
+    return notes + ([NEEDS] if risen else [])
 
 
 def may_be_integer(job: Job, model: onnx.ModelProto, spec: Spec) -> bool:

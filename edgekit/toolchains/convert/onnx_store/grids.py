@@ -1,7 +1,8 @@
 """A float ONNX model and a Spec in; the same with weights that lie on grids, or have palettes, stored as integers, to the bit, out.
 
 A weight is its integers, a Cast and a Mul by its scales: ONNX Runtime folds that when a session is made, where a DequantizeLinear would be
-computed in every run. A matrix in blocks of four bits becomes MatMulNBits, which multiplies integers as they are.
+computed in every run, or multiplied in 8 bits (see onnx_int4). A matrix in blocks of four bits becomes MatMulNBits, which multiplies integers
+as they are.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ from edgekit.toolchains.convert.onnx_store.pack import FOUR_BITS
 OPSET, IR_VERSION = 21, 10
 """The first with INT4 and UINT4 (ONNX 1.16); ONNX Runtime casts them from 1.23 on."""
 
+NEEDS = "it has 4-bit integers (opset 21), which ONNX Runtime takes from 1.23 on"
+"""What a person has to know of a model that rose."""
+
 LEAST_OPSET = 18
 
 TYPES_ONLY = ("Constant", "ConstantOfShape", "Equal", "Flatten", "Identity", "IsInf", "IsNaN", "Reshape", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze")
