@@ -1,15 +1,18 @@
-"""The twin's forward against eager PyTorch of the same architecture: the networks of examples/mnist, a ResNet-like one, at batch 64 and 1.
+"""The twin's forward against eager PyTorch of the same architecture: two digit CNNs, a ResNet-like one, a transformer, an LSTM.
 
     python benchmarks/twin_forward.py [PAIRS]
 
-A pair is one forward of each with gradients recorded, in turn, in one process of the torch toolchain on one thread. Batch norms are folded in both.
+A pair is one forward of each with gradients recorded, in turn, in one process of the torch toolchain on one thread, at batch 64 and 1. Batch norms
+are folded in both.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +29,7 @@ def main(pairs: int) -> None:
     from edgekit.toolchains.catalog import toolchain
 
     argv = [str(toolchain("torch").python), "-m", "benchmarks.twin_forward", "--inside", str(pairs)]
-    for line in subprocess.run(argv, check=True, capture_output=True, text=True, cwd=ROOT).stdout.splitlines():
+    for line in subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout.splitlines():
         name, mine, other = json.loads(line)
         print(of_pairs(name, mine, other, BAR), flush=True)
 
@@ -44,6 +47,12 @@ def inside(pairs: int) -> None:
     from tests.lab.backend_suite import be_a_worker
     from tests.lab.twin_suite import hub_of
 
+    file = importlib.util.spec_from_file_location("compression_train", ROOT / "examples" / "compression" / "train.py")
+    assert file is not None
+    assert file.loader is not None
+    train = importlib.util.module_from_spec(file)
+    file.loader.exec_module(train)
+
     be_a_worker()
     from edgekit.toolchains.torch.twin import Twin
 
@@ -55,16 +64,34 @@ def inside(pairs: int) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.relu(x + self.body(x))
 
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.LSTM(16, 64, batch_first=True), nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
     resnet = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1), *(Block(16) for _ in range(6)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    for name, network in (("cnn", cnn()), ("depthwise", depthwise()), ("resnet", resnet)):
+    image = (1, 28, 28)
+    networks = {
+        "cnn": (cnn(), image),
+        "depthwise": (depthwise(), image),
+        "resnet": (resnet, image),
+        "transformer": (train.Transformer(), (8, 8)),
+        "lstm": (Recurrent(), (24, 16)),
+    }
+    for name, (network, shape) in networks.items():
         eager = folded(network.eval())
         held = io.BytesIO()
-        torch.onnx.export(eager, (torch.zeros(1, 1, 28, 28),), held, dynamo=False, opset_version=18, input_names=["image"], output_names=["scores"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the exporter's, of an LSTM with a fixed batch
+            torch.onnx.export(eager, (torch.zeros(1, *shape),), held, dynamo=False, opset_version=18, input_names=["given"], output_names=["scores"])
         twin = Twin(hub_of(onnx.load_from_string(held.getvalue())))
         for batch in (64, 1):
-            x = torch.randn(batch, 1, 28, 28)
+            x = torch.randn(batch, *shape)
 
             def timed(run: nn.Module, x: torch.Tensor = x) -> float:
                 started = time.perf_counter()
