@@ -126,6 +126,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     wanted["matched"] = job(folder / "matched", "prune50", loss={"match": ["b", "d"]})
     wanted["no such tensor"] = job(folder / "no such tensor", "prune50", loss={"match": ["dd"]})
     wanted["no labels"] = job(folder / "no labels", "prune50", loss={"task": 0.5})
+    wanted["no room"] = job(folder / "no room", "prune50")
+    for name in ("hub", "teacher"):
+        without_room(folder / f"no room/{name}.onnx")
     wanted["in time"] = job(folder / "in time", "prune50", epochs=2, seconds=600.0)
     wanted["no time"] = job(folder / "no time", "prune50", epochs=50, seconds=1e-3)
     wanted["as usual"] = job(folder / "as usual", "prune50", epochs=None)
@@ -133,6 +136,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     wanted["killed"] = {**wanted["whole"], "kept": str(folder / "kept")}
     kill(folder, wanted["killed"])
     return run(folder, wanted)
+
+
+def without_room(path: Path) -> None:
+    """Give a network a tensor on the way that no machine holds, of 64 TB."""
+    made = onnx.load(path)
+    last = made.graph.node[-1]
+    (output,) = last.output
+    last.output[0] = "before"
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 42, 4]), "shape"))
+    nodes = (("Expand", ["before", "shape"], "wide"), ("Exp", ["wide"], "large"), ("ReduceMax", ["large"], "all"))
+    made.graph.node.extend(onnx.helper.make_node(op, inputs, [out], **({"axes": [0], "keepdims": 1} if op == "ReduceMax" else {})) for op, inputs, out in nodes)
+    made.graph.node.append(onnx.helper.make_node("Add", ["before", "all"], [output]))
+    onnx.save(made, path)
 
 
 def kill(folder: Path, wanted: dict[str, Any]) -> None:
@@ -254,7 +270,8 @@ def test_pruning_has_time_to_recover(made: Made) -> None:
 def test_a_loss_that_is_no_number_ends_it_with_the_last_good_weights(made: Made) -> None:
     hub, _, said = made["not a number"]
     assert "no number" in said["stopped"]
-    assert any("no number" in note for note in said["notes"])
+    assert [note for note in said["notes"] if "no number" in note] == [said["stopped"]]
+    assert "the weights are those from before it was tuned; give a smaller learning rate than 1e+15, as lr in the table [tune]" in said["stopped"]
     before = weights(compressed("prune50")[0])
     assert all(np.array_equal(before[name], values) for name, values in weights(hub).items())
 
@@ -273,6 +290,11 @@ def test_a_loss_that_is_no_number_ends_it_with_the_last_good_weights(made: Made)
 def test_refused_in_words(made: Made, name: str, words: str) -> None:
     assert words in made[name][2]["message"]
     assert made[name][2]["kind"] == "input"
+
+
+def test_memory_that_runs_out_is_said_with_what_helps(made: Made) -> None:
+    assert made["no room"][2]["message"].startswith("memory ran out in tuning, even with one sample at once: close other programs")
+    assert made["no room"][2]["kind"] == "convert"
 
 
 def test_tensors_on_the_way_are_matched_as_chosen(made: Made) -> None:

@@ -124,5 +124,5 @@ def test_a_graph_that_mixes_samples_runs_them_apart_and_says_so(behaviour: dict[
 
 def test_an_operator_without_a_twin_is_refused_by_name(behaviour: dict[str, Any]) -> None:
     words, op, kind = behaviour["refused"]
-    assert words == "the twin cannot train BitShift (node 'shift'): there is no PyTorch form of it here; use steps without tune"
+    assert words == "BitShift (node 'shift') cannot be trained in PyTorch: there is no PyTorch form of it here; use steps without tune"
     assert (op, kind) == ("BitShift", "convert")

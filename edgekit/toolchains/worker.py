@@ -72,7 +72,7 @@ def main(verb_path: str, job_dir: str, hint: str = "") -> None:
     except Refused as refusal:
         result = {"error": refusal.record}
     except MemoryError:
-        result = {"error": {"kind": "convert", "message": "out of memory", "op": None, "node": None}}
+        result = {"error": {"kind": "convert", "message": "memory ran out: close other programs, or use a machine with more memory", "op": None, "node": None}}
     except OSError as exc:
         if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -181,7 +181,7 @@ def tune(source: Source, recipe: Recipe, tuning: Tuning, going: Going, progress:
     try:
         outcome = run(job, progress, deadline_s=TUNING_S)
     except InputError as exc:  # a network that cannot be trained: other recipes of the run can still be made
-        raise ConvertError(f"{recipe.name}: {exc}") from exc
+        raise ConvertError(str(exc)) from exc
     told = TuneResult.model_validate(outcome.result)
     tuned = {"hub": outcome.folder / "hub.onnx", "spec": outcome.folder / "compress.json"}
     found = going.take(run(Job("convert", "compress", tuned, {"technique": None}), progress))

@@ -17,7 +17,7 @@ from edgekit.hub.graph import Refusal, output_names
 from edgekit.hub.save import save
 from edgekit.toolchains.torch.tuning import defaults
 from edgekit.toolchains.torch.tuning.constraints import Bits, Constrained, bits_of
-from edgekit.toolchains.torch.tuning.loop import Loop
+from edgekit.toolchains.torch.tuning.loop import Loop, out_of_memory
 from edgekit.toolchains.torch.tuning.losses import Loss, features, heads, variance
 from edgekit.toolchains.torch.tuning.samples import Samples, divide, read
 from edgekit.toolchains.torch.tuning.sites import sites
@@ -27,6 +27,8 @@ from edgekit.toolchains.torch.twin import Twin
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
+
+NO_ROOM = "memory ran out in tuning, even with one sample at once: close other programs, use a machine with more memory, or use steps without tune"
 
 SPREAD_SAMPLES = 256
 """From so many the variance of the teacher's tensors is taken."""
@@ -49,6 +51,10 @@ def run(job: Job) -> dict[str, Any]:
         return tuned(job)
     except Refusal as refusal:
         job.refuse(str(refusal), kind=refusal.kind, op=refusal.op, node=refusal.node)
+    except (MemoryError, RuntimeError) as exc:  # torch's allocator has no error of its own
+        if not out_of_memory(exc):
+            raise
+        job.refuse(NO_ROOM, kind="convert")
 
 
 def tuned(job: Job) -> dict[str, Any]:
@@ -68,7 +74,8 @@ def tuned(job: Job) -> dict[str, Any]:
     loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress, defaults.at_once(hub))
     done = loop.run()
     student.write_back(hub, spec)
-    notes = [*done.notes, told(done.history, done.best_epoch, len(training), len(validation), training.labels is not None, done.stopped)]
+    stopped = "it was stopped" if done.stopped in done.notes else done.stopped
+    notes = [*done.notes, told(done.history, done.best_epoch, len(training), len(validation), training.labels is not None, stopped)]
     spec.notes += notes
     save(hub, job.out / "hub.onnx")
     spec.save(job.out / NAME)

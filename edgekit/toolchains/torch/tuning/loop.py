@@ -155,7 +155,9 @@ class Loop:
                 self.student.advance(self.done)
             loss = self.step(batches[run.step])
             if not math.isfinite(loss):
-                run.stopped = f"the loss was no number in epoch {run.epoch + 1}: the best weights before it are kept; try a smaller learning rate"
+                kept = "the best weights before it are kept" if run.best_epoch >= 0 else "the weights are those from before it was tuned"
+                cure = f"give a smaller learning rate than {self.settings.lr:g}, as lr in the table [tune] of a recipe file"
+                run.stopped = f"the loss was no number in epoch {run.epoch + 1}: {kept}; {cure}"
                 run.notes.append(run.stopped)
                 return
             run.total += loss

@@ -90,7 +90,7 @@ class Build:
             raise Refusal(f"input {value.name!r} has an open shape: the twin is built of a hub, whose shapes are fixed")
         if dtype in NO_ARITHMETIC:
             raise Refusal(
-                f"the twin cannot train a model with the input {value.name!r}: PyTorch has no arithmetic of {dtype}; use steps without tune", kind="convert"
+                f"a model with the input {value.name!r} cannot be trained: PyTorch has no arithmetic of {dtype}; use steps without tune", kind="convert"
             )
         if shape[:1] != [1]:
             self.apart(f"the first axis of input {value.name!r} does not count samples (its shape is {shape})")
@@ -203,7 +203,7 @@ def plain(what: str) -> Callable[[Any], Any]:
 
 
 def refusal(node: NodeProto, reason: str) -> Refusal:
-    words = f"the twin cannot train {node.op_type} (node {title(node)!r}): {reason}; use steps without tune"
+    words = f"{node.op_type} (node {title(node)!r}) cannot be trained in PyTorch: {reason}; use steps without tune"
     return Refusal(words, kind="convert", op=node.op_type, node=title(node))
 
 

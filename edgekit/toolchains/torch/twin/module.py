@@ -156,7 +156,7 @@ class Twin(torch.nn.Module):  # type: ignore[misc]
             try:
                 expected = one_by_one(program, given, self._shapes)
             except NotImplementedError as exc:
-                raise Refusal(f"the twin cannot train this model, because PyTorch lacks a part of it ({exc}): use steps without tune", kind="convert") from exc
+                raise Refusal(f"the model cannot be trained, because PyTorch lacks a part of it ({exc}): use steps without tune", kind="convert") from exc
             except FAULTS as exc:  # 0 and 1 are no indices here, say
                 return f"random inputs do not run ({' '.join(str(exc).split())[:160]}), so samples run one by one", one_by_one
             if not self._shapes or not all(self._shapes):
@@ -184,7 +184,7 @@ def written_out(hub: ModelProto, operators: Mapping[str, Operator]) -> ModelProt
     lower(plain, dict.fromkeys(missing, expand))
     lost = sorted(trainable(hub.graph) - set(constants(plain.graph)))
     if lost:
-        raise Refusal(f"the twin cannot train {lost[0]!r}, which {' and '.join(sorted(missing))} use in another form: use steps without tune", kind="convert")
+        raise Refusal(f"{lost[0]!r} cannot be trained, as {' and '.join(sorted(missing))} use it in another form: use steps without tune", kind="convert")
     return plain
 
 
