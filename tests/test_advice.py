@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgekit.advice import Figures, advice, rules
 from edgekit.recipe import parse
+from edgekit.records import Model
+from edgekit.verbs.convert import planned
+from edgekit.write.format import format_named
+from edgekit.write.wishes import Wishes
 from tests.lab.cli import edgekit
 from tests.lab.onnx_cases import classifier, save
 
@@ -75,3 +80,17 @@ def test_convert_and_deploy_say_it_before_they_begin_unless_told_not_to(tmp_path
     assert "advice" not in edgekit(*argv, "--no-advice").stderr
     deployed = edgekit("deploy", network, "--target", "local", "--to", "onnx", "--recipe", "w8")
     assert deployed.stderr.count("advice A15") == 1
+
+
+def test_files_that_are_refused_have_no_advice(tmp_path: Path) -> None:
+    hub = tmp_path / "hub.onnx"
+    hub.write_bytes(b"small")
+    model = Model(hub, "onnx", "", hub, "", (), ())
+    formats = [format_named(name) for name in ("tflite", "coreml", "onnx")]
+    recipes = [parse(name) for name in ("prune50+w8d", "w8", "prune50+tune", "w8a8")]
+
+    made = planned(model, recipes, formats, Wishes(), False)
+
+    assert [f"{fmt.name} {recipe.name}" for recipe, fmt in made] == ["tflite prune50+w8d", "onnx prune50+w8d", "tflite w8", "coreml w8", "onnx w8"]
+    hub.write_bytes(bytes(101))
+    assert planned(model, [parse("w8")], [replace(formats[0], most_bytes=100)], Wishes(), False) == []

@@ -1,6 +1,6 @@
 """`auto:size=0.25` or `auto:drop=0.01` in, a recipe with steps of its own for each layer out, written as a TOML file that can be given again.
 
-`size` is the share of the float file's download that may be left; `drop` is the accuracy that may be lost (without labels, the share of samples
+`size` is the share of each format's own float file's download that may be left; `drop` is the accuracy that may be lost (without labels, the share of samples
 whose top-1 may change). The layers' errors are measured on training samples, the file is checked on the evaluation samples.
 """
 
