@@ -2,10 +2,12 @@
 
 Few different values: their numbers as digits of a byte (base 3 holds five of ternary weights, base 16 two of a palette). Many zeros: a bit
 for each value that says whether it is zero, and the others in a row. ONNX Runtime computes all of it once, when a session is made, so
-such a file is as fast as with the constant as it was. It takes no less memory while it runs, and up to twice as much in making the session.
+such a file is as fast as with the constant as it was. It takes no less memory while it runs, and more in making the session: of four million
+weights 40 MB as float32, 61 as 4-bit integers, 69 as digits of 16 values, and up to 190 with a bit for each zero (ONNX Runtime 1.31).
 
 Seven to sixteen values are an INT4 or UINT4 tensor where the model may be in opset 21: as many bytes as two digits in each, and one Cast
-instead of what takes digits apart. Fewer values stay digits: INT2 needs opset 25 and holds no more of them in a byte.
+instead of what takes digits apart. Fewer values stay digits: INT2 needs opset 25 and holds no more of them in a byte. Zeros are not put in
+their places by NonZero, which ONNX Runtime would compute in every run.
 """
 
 from __future__ import annotations
