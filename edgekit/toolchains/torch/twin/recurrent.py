@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "softsign": torch.nn.functional.softsign,
     "softplus": torch.nn.functional.softplus,
 }
-ORDER = {"LSTM": [0, 2, 3, 1], "GRU": [1, 0, 2], "RNN": [0]}
+ORDER = {"LSTM": [0, 2, 3, 1], "GRU": [1, 0, 2]}
 """PyTorch's gates by their places in ONNX: i f g o of i o f c; r z n of z r h."""
 
 
@@ -96,14 +97,28 @@ def layer(x: Any, w: Any, r: Any, bias: Any, state: Any, cell: Any, peepholes: A
         run = fused if form.fused else stepwise
         y, h, c = run(turned, w[way], r[way], b, h, c, None if peepholes is None else peepholes[way], form, form.functions[way])
         results.append((torch.flip(y, [0]) if direction == "reverse" else y, h, c))
-    y, h, c = (torch.stack([one[index] for one in results], 1 if index == 0 else 0) for index in range(3))
+    y, h, c = (together([one[index] for one in results], 1 if index == 0 else 0) for index in range(3))
     return (y.permute(2, 0, 1, 3), h.transpose(0, 1), c.transpose(0, 1)) if form.batch_first else (y, h, c)
+
+
+def together(ways: list[Any], axis: int) -> Any:
+    """Directions side by side on an axis of their own; one alone is not copied."""
+    return ways[0].unsqueeze(axis) if len(ways) == 1 else torch.stack(ways, axis)
+
+
+@cache
+def gates(kind: str, hidden: int) -> Any:
+    """Rows of ONNX's weights in PyTorch's order."""
+    return torch.cat([torch.arange(gate * hidden, (gate + 1) * hidden) for gate in ORDER[kind]])
 
 
 def fused(x: Any, w: Any, r: Any, b: Any, h: Any, c: Any, peepholes: Any, form: Form, functions: tuple[str, ...]) -> Any:
     """One direction by PyTorch's own layer; `train` has it keep what its gradient needs."""
-    hidden = r.shape[-1]
-    w, r, bw, br = (torch.cat([one[gate * hidden : (gate + 1) * hidden] for gate in ORDER[form.kind]]) for one in (w, r, *b.chunk(2)))
+    b = b.view(2, -1)
+    if form.kind in ORDER:
+        rows = gates(form.kind, r.shape[-1])
+        w, r, b = w.index_select(0, rows), r.index_select(0, rows), b.index_select(1, rows)
+    bw, br = b.unbind()
     settings = ([w, r, bw, br], True, 1, 0.0, True, False, False)
     if form.kind == "LSTM":
         y, h, c = torch._VF.lstm(x, (h[None], c[None]), *settings)
