@@ -61,13 +61,15 @@ def test_it_is_said_once_for_all_files_that_it_is_about() -> None:
 def test_rules_are_numbered_and_each_has_a_source() -> None:
     assert [rule.id for rule in rules()] == [f"A{number:02}" for number in range(1, len(rules()) + 1)]
     assert all(re.compile(rule.steps) for rule in rules())
-    assert all(re.search(r"\b(19|20)\d\d\b|measured: |coremltools", rule.source) for rule in rules())
+    assert all(re.search(r"\b(19|20)\d\d\b|measured: |coremltools|README|arithmetic|not measured here", rule.source) for rule in rules())
 
 
 def test_every_rule_is_explained() -> None:
     sections = edgekit("explain", "advice", "--json").json["sections"]
     assert [section["name"].split()[0] for section in sections] == [rule.id for rule in rules()]
     assert "said in tflite, on x86_64" in sections[2]["facts"]
+    assert sections[2]["name"] == "A03  w8d, in tflite, on x86_64"
+    assert not [section["name"] for section in sections if set(section["name"]) & set("\\[]|*?+")]
 
 
 @pytest.mark.toolchain

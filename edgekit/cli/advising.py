@@ -80,4 +80,20 @@ def told(rule: Rule) -> Iterator[str]:
 def explained() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Each rule as a section: its name, what it says, and facts."""
     for rule in rules():
-        yield f"{rule.id}  {rule.steps}", rule.says.format(step="it"), tuple(told(rule))
+        yield f"{rule.id}  {heading(rule)}", rule.says.format(step="it"), tuple(told(rule))
+
+
+SPELLED = (
+    (r"prune[1-9][0-9]?|prune\d:\d", "prune50, prune2:4 and the like"), (r"lowrank\d+", "lowrank50 and the like"), (r"bits[23]|w[23]", "bits2, bits3, w2, w3"),
+    (r"prune[5-9]\d.*", "prune50 and more"), (r"cluster\d+", "cluster16 and the like"), (r"channels\d+", "channels50 and the like"),
+    (r"w\d.*|bits\d|cluster\d+|ternary|binary", "any step that stores fewer bits"),
+)  # fmt: skip
+"""How a person would say what steps a regular expression is about."""
+
+
+def heading(rule: Rule) -> str:
+    """What kind of recipe a rule is about, and where: `prune50, prune2:4 and the like, in onnx or executorch`."""
+    steps = dict(SPELLED).get(rule.steps, rule.steps.replace("|", ", "))
+    where = [f"in {' or '.join(rule.formats)}"] if rule.formats else []
+    where += [f"on {rule.machines[0]}"] if rule.machines else []
+    return ", ".join([f"{steps} without tuning" if rule.untuned else steps, *where])

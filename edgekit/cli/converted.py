@@ -16,10 +16,12 @@ from edgekit.units import bytes_text
 
 def print_conversions(variants: Sequence[Variant]) -> None:
     """What `convert` shows."""
+    labelled = any(variant.artifact and variant.artifact.accuracy for variant in variants)
     columns = [
-        Column("variant"), Column("status"), Column("size", right=True), Column("download", right=True, drop=1), Column("SQNR", right=True),
-        Column("max error", right=True, drop=2), Column("same top-1", right=True, drop=3), Column("accuracy", right=True, drop=1),
-        Column("ops", right=True, drop=5), Column("transposes", right=True, drop=6), Column("file", drop=4), *compression_columns(variants),
+        Column("variant", whole=True), Column("status", drop=1), Column("size", right=True, drop=2), Column("download", right=True),
+        Column("SQNR", right=True, drop=3 * labelled), Column("max error", right=True, drop=6), Column("same top-1", right=True, drop=5),
+        Column("accuracy", right=True, drop=1 - labelled), Column("ops", right=True, drop=8), Column("transposes", right=True, drop=9),
+        Column("file", drop=7), *compression_columns(variants),
     ]  # fmt: skip
     rows: list[list[str | Text]] = []
     for variant in variants:

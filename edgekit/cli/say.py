@@ -111,6 +111,10 @@ class Column:
     """0 stays; where the terminal is too narrow, the column with the largest number goes first."""
     shortened: bool = False
     """Names that may lose their ends before a column goes; all other cells of such a table stay whole."""
+    path: bool = False
+    """Names whose last parts tell them apart, as those of layers: they lose their beginnings instead."""
+    whole: bool = False
+    """What identifies a row: neither it nor any other cell of the table is broken into lines, however narrow the terminal."""
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], bold: int | None = None) -> None:
@@ -120,18 +124,20 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
         bold: index of the row to stress.
     """
     widths = [max(Measurement.get(out, out.options, cell).maximum for cell in (column.name, *cells)) for column, *cells in zip(columns, *rows, strict=True)]
-    least = [min(width, SHORTENED) if column.shortened else width for column, width in zip(columns, widths, strict=True)]
+    least = [min(width, SHORTENED * (1 + column.path)) if column.shortened or column.path else width for column, width in zip(columns, widths, strict=True)]
     kept = list(range(len(columns)))
     while (needed := sum(least[index] + GAP for index in kept) - GAP) > out.width:
         droppable = [index for index in kept if columns[index].drop]
         if not droppable:
             break
-        kept.remove(max(droppable, key=lambda index: columns[index].drop))
-    whole = any(column.shortened for column in columns)
+        kept.remove(max(droppable, key=lambda index: (says_nothing(rows, index), columns[index].drop)))
+    whole = any(column.shortened or column.path or column.whole for column in columns)
     beyond = needed if whole and needed > out.width else None
     made = Table(width=beyond, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in kept:
         stays = whole and not columns[index].shortened
+        if columns[index].path:
+            rows = [[*row[:index], ending(row[index], out.width - needed + least[index]), *row[index + 1 :]] for row in rows]
         justify: JustifyMethod = "right" if columns[index].right else "left"
         made.add_column(columns[index].name, justify=justify, no_wrap=stays)
     for number, row in enumerate(rows):
@@ -145,6 +151,16 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
 def samples_text(n: int, origin: str) -> str:
     """`on 200 samples of digits.npz, …`; what the origin says itself is not said twice: `on 4 random samples, seed 0`."""
     return f"on {origin}" if origin.startswith(f"{n} ") else f"on {n} {'sample' if n == 1 else 'samples'} of {origin}"
+
+
+def says_nothing(rows: Sequence[Sequence[str | Text]], index: int) -> bool:
+    """Whether no row has anything in that column."""
+    return all(str(row[index]) in ("", "—") for row in rows)
+
+
+def ending(cell: str | Text, width: int) -> str | Text:
+    """The end of a name that is too long."""
+    return cell if len(cell) <= width else f"…{str(cell)[len(cell) - max(width, SHORTENED) + 1 :]}"
 
 
 def status_text(status: str) -> Text:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import needs, show
+from edgekit.cli.heat_map import decibels, heat, heat_map
 from edgekit.cli.options import MODEL, data_option, plot_option, plot_place, shape_option, shapes_from
 from edgekit.cli.say import Column, as_json, err, may_install, out, print_json, print_table, samples_text, working
 from edgekit.files import write_text
@@ -17,12 +20,6 @@ from edgekit.toolchains.jobs import cached
 from edgekit.units import bytes_text
 from edgekit.verbs.sensitivity import Found, Sensitivity, sensitivity, steps_of
 from edgekit.write.format import format_named
-
-HEAT = ((35.0, "green", "#4daf6e"), (25.0, "chartreuse3", "#b5d66b"), (15.0, "yellow", "#fee08b"), (8.0, "dark_orange", "#f79d5c"), (-1e9, "red", "#d7504a"))
-"""From which SQNR on, in dB, a cell is of which colour, on a terminal and in a picture. Of usual classifiers 25 dB change no answer, 8 dB many."""
-
-ROW, LEGEND = 26, 130
-"""Pixels of the picture for each layer, and beside them."""
 
 MOST_REFUSALS = 4
 """Reasons shown below the table."""
@@ -62,7 +59,7 @@ def command(
     with cached(not no_cache), working(f"reading {model_path.name}") as progress:
         found = sensitivity(model_path, data, fixed, steps, progress, samples)
     if plot is not None:
-        draw(plot, found)
+        write_text(plot, heat_map(found))
         err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
     if json_wanted:
         print_json("sensitivity", body(found))
@@ -94,71 +91,41 @@ def drop_of(one: Found, top1: float | None) -> float | None:
 def print_sensitivity(found: Sensitivity) -> None:
     """The table: a row for each layer, a column for each of the steps; and what to make of it."""
     table = found.table
-    columns = [Column("layer", shortened=True), Column("op", drop=len(found.steps) + 2), Column("weights", right=True, drop=len(found.steps) + 1)]
-    columns += [Column(steps, right=True, drop=len(found.steps) - place - 1) for place, steps in enumerate(found.steps)]
+    widths = [max(len(steps), 5) for steps in found.steps]
+    columns = [Column("layer", path=True), Column("op", drop=len(found.steps) + 2), Column("weights", right=True, drop=len(found.steps) + 1)]
+    columns += [Column(f"{steps:>{width}}", drop=drop) for steps, width, drop in zip(found.steps, widths, drops(found.steps), strict=True)]
     rows: list[list[str | Text]] = []
     for place, layer in enumerate(table.layers):
-        rows.append([layer.name, layer.kind, f"{layer.parameters:,}", *(cell(one, table.top1) for one in table.of(place))])
+        rows.append([layer.name, layer.kind, f"{layer.parameters:,}", *(cell(*each) for each in zip(table.of(place), repeat(table.top1), widths))])
     print_table(columns, rows)
     refused = {(one.layer, one.steps.rstrip("0123456789")): one for one in reversed(table.found) if one.refused}
     for one in list(reversed(refused.values()))[:MOST_REFUSALS]:
         err.print(f"{table.layers[one.layer].name}, {one.steps}: {one.refused}", style="dim", soft_wrap=True, markup=False)
     if len(refused) > MOST_REFUSALS:
         err.print(f"{len(refused) - MOST_REFUSALS} more were refused: --json has the reasons", style="dim")
-    lost = "" if table.top1 is None else ", with the points of top-1 that are lost, where some are"
+    lost = "" if table.top1 is None else ", with the points of top-1 that are lost (in brackets)"
     err.print(f"SQNR of the outputs in dB when that layer alone is compressed so{lost}; less is worse", style="dim", soft_wrap=True)
     told = "" if table.top1 is None else f", where the model itself has {table.top1:.1%}"
     err.print(f"{samples_text(table.samples, found.origin)}{told}; weights take {bytes_text(table.weights_bytes)}", style="dim", soft_wrap=True)
     for steps in found.steps[-1:]:
         worst = max((one for one in table.found if one.steps == steps and one.refused is None), key=lambda one: one.noise, default=None)
         if worst is not None:
-            out.print(f"[bold]{steps}[/bold] costs most in [bold]{table.layers[worst.layer].name}[/bold]: {words_of(worst)}", soft_wrap=True)
+            out.print(f"[bold]{steps}[/bold] costs most in [bold]{table.layers[worst.layer].name}[/bold]: {decibels(worst)} dB", soft_wrap=True)
 
 
-def cell(one: Found, top1: float | None) -> Text:
-    """`28.3`, or `7.5 −1.6` where 1.6 points of accuracy are lost, in the colour of its heat."""
+def cell(one: Found, top1: float | None, width: int) -> Text:
+    """`28.3`, or `7.5 (−1.6)` where 1.6 points of accuracy are lost, in the colour of its heat; the figures end below the column's name."""
     if one.refused is not None:
-        return Text("refused", "dim")
+        return Text(f"{'refused':>{width}}", "dim")
     drop = drop_of(one, top1)
-    lost = "" if drop is None else f"{f' −{drop * 100:.1f}' if drop > 0 else '':6}"
-    return Text(words_of(one).removesuffix(" dB") + lost, heat(one)[0])
+    lost = f" (−{drop * 100:.1f})" if drop is not None and drop > 0 else ""
+    return Text(f"{decibels(one):>{width}}{lost}", heat(one)[0])
 
 
-def words_of(one: Found) -> str:
-    if one.sqnr_db is None:
-        return "NaN"
-    return "exact" if one.sqnr_db >= show.EXACT_DB else f"{one.sqnr_db:.1f} dB"
-
-
-def heat(one: Found) -> tuple[str, str]:
-    """A cell's colour on a terminal, and in a picture."""
-    sqnr = -1e9 if one.sqnr_db is None else one.sqnr_db
-    return next((terminal, picture) for from_db, terminal, picture in HEAT if sqnr >= from_db)
-
-
-def draw(path: Path, found: Sensitivity) -> None:
-    """The table as a heat map: pygal has none, so a stacked bar for each layer, of equal cells, each in its own colour."""
-    import pygal
-    from pygal.style import Style
-
-    table = found.table
-    style = Style(background="white", plot_background="white", value_font_size=11, label_font_size=11, major_label_font_size=11, guide_stroke_color="white")
-    height, width = LEGEND + ROW * len(table.layers), max(600, 320 + 70 * len(found.steps))
-    chart = pygal.HorizontalStackedBar(
-        style=style, js=[], show_legend=False, print_values=True, truncate_label=48, height=height, width=width, margin=12, spacing=8,
-        title=f"{found.model.path.name}: SQNR of the outputs in dB, one layer compressed alone",
-    )  # fmt: skip
-    chart.x_labels = [layer.name for layer in reversed(table.layers)]
-    chart.y_labels = [{"label": steps, "value": place + 0.5} for place, steps in enumerate(found.steps)]
-    for place, steps in enumerate(found.steps):
-        cells = [table.of(layer)[place] for layer in reversed(range(len(table.layers)))]
-        chart.add(steps, [square(one, table.layers[one.layer].name) for one in cells])
-    write_text(path, chart.render(is_unicode=True))
-
-
-def square(one: Found, name: str) -> dict[str, Any]:
-    """A cell of the picture."""
-    words = "–" if one.refused is not None else words_of(one).removesuffix(" dB")
-    fill = "#dddddd" if one.refused is not None else heat(one)[1]
-    told = one.refused or f"{name}, {one.steps}: {words_of(one)}"
-    return {"value": 1, "label": told, "style": f"fill: {fill}; fill-opacity: 1; stroke: white; stroke-width: 2", "formatter": lambda _, words=words: words}
+def drops(steps: Sequence[str]) -> list[int]:
+    """Which column goes first where a terminal is narrow (the largest): of each technique the harshest, then the mildest; what is in the middle tells most."""
+    techniques: dict[str, list[int]] = {}
+    for place, text in enumerate(steps):
+        techniques.setdefault(text.rstrip("0123456789:"), []).append(place)
+    order = [(abs(2 * number + 1 - len(own)), number, place) for own in techniques.values() for number, place in enumerate(own)]
+    return [sorted(order).index(entry) for entry in sorted(order, key=lambda entry: entry[2])]

@@ -185,7 +185,7 @@ def sqnr_text(parity: Parity | None) -> str:
         return "—"
     if parity.has_nan:
         return "NaN"
-    return "exact" if parity.sqnr_db >= EXACT_DB else f"{parity.sqnr_db:.0f} dB"
+    return "exact" if parity.sqnr_db >= EXACT_DB else f"{round(parity.sqnr_db)} dB"  # no "-0 dB"
 
 
 def accuracy_text(accuracy: Accuracy | None) -> str:
