@@ -34,13 +34,16 @@ def test_devices_get_the_locked_runtime() -> None:
 
 @pytest.mark.toolchain
 def test_a_program_keeps_the_models_boundary_and_values(tmp_path: Path) -> None:
-    said = edgekit("convert", save(classifier(), tmp_path / "small.onnx"), "--to", "executorch", "--recipe", "fp32,w8", "-o", tmp_path, "--json")
+    said = edgekit("convert", save(classifier(), tmp_path / "small.onnx"), "--to", "executorch", "--recipe", "fp32,w8d,w8", "-o", tmp_path, "--json")
     found = {one["recipe"]: one for one in said.json["artifacts"]}
     assert found["fp32"]["status"] == "ok", said.stderr
     assert found["fp32"]["parity"]["host"]["max_rel"] < 1e-5
     assert found["fp32"]["notes"] == ["XNNPACK runs 1 part of the program, ExecuTorch's own kernels 0 operators"]
     assert (tmp_path / "small.fp32.pte").read_bytes()[4:8] == b"ET12"
-    assert found["w8"]["error"] == "XNNPACK in ExecuTorch has no kernels for int8 weights with float activations: use w8a8 or fp32"
+    assert found["w8d"]["status"] == "ok", said.stderr
+    assert "XNNPACK computes 1 of 2 convolutions and linear layers in integers" in found["w8d"]["notes"]
+    assert (tmp_path / "small.w8d.pte").stat().st_size < (tmp_path / "small.fp32.pte").stat().st_size - 10 * 256 * 2
+    assert found["w8"]["error"] == "XNNPACK in ExecuTorch has no kernels for int8 weights with float activations: use w8a8, w8d or fp32"
 
 
 def mixed() -> onnx.ModelProto:
@@ -69,7 +72,7 @@ def test_integers_are_onnxs_and_xnnpack_computes_with_them(tmp_path: Path) -> No
     assert found["executorch"]["status"] == "ok", said.stderr
     assert found["executorch"]["parity"]["host"]["sqnr_db"] == pytest.approx(found["onnx"]["parity"]["host"]["sqnr_db"], abs=1)
     assert "XNNPACK computes 3 of 4 convolutions and linear layers in integers" in found["executorch"]["notes"]
-    assert "computed in float32 between conversions: convolution" in found["executorch"]["notes"]
+    assert "computed in float32: convolution" in found["executorch"]["notes"]
 
 
 @pytest.mark.toolchain

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edgekit.hub.graph import array, constants, makers, readers
-from edgekit.toolchains.executorch.integers import has_pairs, prepare
+from edgekit.toolchains.executorch.integers import RUN_TIME, has_pairs, prepare
 from tests.lab.onnx_cases import FLOAT, Array, model
 
 RNG = np.random.default_rng(0)
@@ -116,3 +116,18 @@ def test_pairs_are_those_of_int8(kind: type, taken: bool) -> None:
     nodes, tensors = pair("x", 0.1, kind=kind)
     assert has_pairs(model(nodes, [("x", FLOAT, [1, 4])], [("x:on", FLOAT, [1, 4])], tensors)) is taken
     assert not has_pairs(model([node("Relu", ["x"], ["y"])], [("x", FLOAT, [1, 4])], [("y", FLOAT, [1, 4])]))
+
+
+def test_linear_layers_take_rows_that_are_quantized_at_run_time() -> None:
+    values = {"v": RNG.normal(size=(16, 32)).astype(np.float32), "u": RNG.normal(size=(8, 32)).astype(np.float32), "few": np.ones((8, 2), np.float32)}
+    nodes = [node("MatMul", ["x", "v"], ["a"]), node("Gemm", ["a", "u"], ["b"], transB=1), node("MatMul", ["b", "few"], ["y"])]
+    made = model(nodes, [("x", FLOAT, [1, 16])], [("y", FLOAT, [1, 2])], [numpy_helper.from_array(value, name) for name, value in values.items()])
+    prepare(made, dynamic=True)
+    graph = made.graph
+    first, second, last = (one for one in graph.node if one.op_type in ("Gemm", "MatMul"))
+    for layer, expected in ((first, values["v"].T), (second, values["u"])):
+        assert makers(graph)[layer.input[0]].op_type == RUN_TIME
+        held = [array(constants(graph)[name]) for name in makers(graph)[layer.input[1]].input]
+        assert held[0].dtype == np.int8
+        np.testing.assert_allclose(held[0] * held[1].reshape(-1, 1), expected, atol=float(held[1].max()) / 2)
+    assert list(last.input) == ["b", "few"]

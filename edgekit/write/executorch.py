@@ -13,8 +13,7 @@ from edgekit.write.format import Adapter, Format, Steps
 
 WORKERS = Path(__file__).parent.parent / "toolchains/executorch"
 VERSION = "1.5.1"
-NO_WEIGHTS_ALONE = "XNNPACK in ExecuTorch has no kernels for {} with float activations: use w8a8 or fp32"
-NO_RUN_TIME = "edgekit writes no activations that are quantized at run time into ExecuTorch programs: use w8a8 or fp32"
+NO_WEIGHTS_ALONE = "XNNPACK in ExecuTorch has no kernels for {} with float activations: use w8a8, w8d or fp32"
 NO_SIXTEEN = "XNNPACK in ExecuTorch takes activations of 8 bits, not 16: use w8a8, or w8a16 in TFLite"
 
 FORMAT = Format(
@@ -24,13 +23,12 @@ FORMAT = Format(
     toolchain="executorch",
     write_verb="write_executorch",
     quantize_verb="write_executorch",
-    recipes={"fp32": Steps(), "w8a8": Steps(quantize="w8a8")},
+    recipes={"fp32": Steps(), "w8d": Steps({"dynamic": True}), "w8a8": Steps(quantize="w8a8")},
     refusals={
         "fp16": "XNNPACK in ExecuTorch's published runtime computes in float32: use fp32",
         "w8": NO_WEIGHTS_ALONE.format("int8 weights"),
         **dict.fromkeys(("w4", "w4b32", "w3", "w2"), NO_WEIGHTS_ALONE.format("weights of few bits")),
         "w8a16": NO_SIXTEEN,
-        "w8d": NO_RUN_TIME,
     },
     write_tools=("executorch", "torch", "onnx"),
     quantize_tools=(),

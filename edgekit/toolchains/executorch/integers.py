@@ -14,12 +14,17 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgekit.hub.graph import array, attribute, constants, makers, output_names, readers, reads, set_attribute
 from edgekit.hub.quantized import dequantized
+from edgekit.hub.weights import scales
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm")
 ARITHMETIC = ("Add", "Sub", "Mul")
 FUSED = ("Relu", "Clip")
 SAME = ("Concat", "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Relu", "Clip")
 """XNNPACK has integer kernels of these for one grid of all that they take and give."""
+RUN_TIME = "RunTimePair"
+"""An operator of ours: quantized with a scale for each row, and back."""
+LEAST_VALUES = 256
+"""Fewer take no fewer bytes with their scales, and no less time."""
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -30,18 +35,23 @@ def has_pairs(model: ModelProto) -> bool:
     return bool(zeros) and all(zero is not None and zero.data_type == TensorProto.INT8 for zero in zeros)
 
 
-def prepare(model: ModelProto, left: Collection[str] = ()) -> None:
+def prepare(model: ModelProto, left: Collection[str] = (), dynamic: bool = False) -> None:
     """In place; stored integers are called `integers0` and so on.
 
     Args:
         left: those of layers that XNNPACK has no integer kernel for: stored as the float32 that they stand for.
+        dynamic: weights of linear layers are made integers, and what these take is quantized at run time.
     """
     unpack(model)
+    if dynamic:
+        store_linear(model)
     model.CopyFrom(onnx.shape_inference.infer_shapes(model))
     number(model)
     for node in list(model.graph.node):
         if node.op_type in ("Gemm", "MatMul"):
             turn(model, node)
+    if dynamic:
+        at_run_time(model)
     store_floats(model, left)
     own_pairs(model)
     for node in list(model.graph.node):
@@ -71,6 +81,24 @@ def unpack(model: ModelProto) -> None:
     model.graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in zip(names, session.run(names, {}), strict=True))
     for node in inner:
         model.graph.node.remove(node)
+
+
+def store_linear(model: ModelProto) -> None:
+    """Weights of linear layers as int8, symmetric, with a scale for each output channel."""
+    read = readers(model.graph)
+    for name, tensor in constants(model.graph).items():
+        users = read.get(name, [])
+        if [kind(user) for user in users] not in (["Gemm"], ["MatMul"]) or users[0].input[1] != name or tensor.data_type != TensorProto.FLOAT:
+            continue
+        values, (user,) = array(tensor), users
+        if values.ndim != 2 or values.size < LEAST_VALUES:
+            continue
+        axis = 0 if attribute(user, "transB", 0) else 1
+        scale = scales(values, axis, 8)
+        stored = {f"{name}:whole": np.rint(values / scale).astype(np.int8), f"{name}:scale": scale.reshape(-1)}
+        model.graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in stored.items())
+        user.input[1] = f"{name}:real"
+        model.graph.node.insert(0, helper.make_node("DequantizeLinear", list(stored), [user.input[1]], axis=axis))
 
 
 def number(model: ModelProto) -> None:
@@ -109,6 +137,16 @@ def turn(model: ModelProto, node: NodeProto) -> None:
         model.graph.node.remove(add)
 
 
+def at_run_time(model: ModelProto) -> None:
+    """What a linear layer with stored integers takes, as int8 with a scale for each row that is found when it runs."""
+    made = makers(model.graph)
+    for node in [node for node in model.graph.node if node.op_type == "Gemm" and attribute(node, "transB", 0)]:
+        if kind(made.get(node.input[1])) == "DequantizeLinear" and not attribute(node, "transA", 0):
+            real = f"{node.output[0]}:rows"
+            model.graph.node.insert(list(model.graph.node).index(node), helper.make_node(RUN_TIME, [node.input[0]], [real]))
+            node.input[0] = real
+
+
 def store_floats(model: ModelProto, left: Collection[str]) -> None:
     """Stored integers that no integer kernel reads, as the float32 that they stand for: biases, and weights of layers that stay in float32."""
     stored, made, read = constants(model.graph), makers(model.graph), readers(model.graph)
@@ -132,6 +170,8 @@ def in_integers(user: NodeProto, name: str, made: dict[str, NodeProto], read: di
     place = list(user.input).index(name)
     if (user.op_type not in LAYERS or place != 1) and user.op_type not in ARITHMETIC:
         return False
+    if kind(made.get(user.input[0])) == RUN_TIME:
+        return True
     if kind(made.get(user.input[0 if user.op_type in LAYERS else 1 - place])) != "DequantizeLinear":
         return False
     after = read.get(user.output[0], [])

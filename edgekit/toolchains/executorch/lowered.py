@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_quant, is_tagged_as_implicit_q_dq
+from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_qparam, is_quant, is_tagged_as_implicit_q_dq
 from executorch.exir.lowered_backend_module import executorch_call_delegate, get_lowered_submodules
 
 LAYERS = ("convolution", "linear", "mm", "addmm")
@@ -26,7 +26,7 @@ class Parts:
     whole: int
     """Those of them that XNNPACK computes in integers."""
     floats: tuple[str, ...]
-    """Other operators, in a program with integers, that are computed in float32 between conversions."""
+    """Other operators, in a program with integers, that are computed in float32."""
     left: frozenset[str]
     """Stored integers that no integer kernel took."""
 
@@ -39,7 +39,7 @@ class Parts:
         if self.whole:
             said.append(f"XNNPACK computes {self.whole} of {self.layers} convolutions and linear layers in integers")
         if self.whole and self.floats:
-            said.append(f"computed in float32 between conversions: {', '.join(self.floats)}")
+            said.append(f"computed in float32: {', '.join(self.floats)}")
         return said
 
 
@@ -53,7 +53,7 @@ def parts_of(program: Any) -> Parts:
     others = [node for node in outer if node.target is not executorch_call_delegate]
     layers = [node for node in [*inner, *others] if kind_of(node) in LAYERS]
     whole = [node for node in layers if node in inner and in_integers(node)]
-    plain = [node for node in [*inner, *others] if not (is_quant(node) or is_dequant(node) or node in whole or in_integers(node))]
+    plain = [node for node in [*inner, *others] if not (is_conversion(node) or node in whole or in_integers(node))]
     names = program.graph_signature.inputs_to_buffers
     left = {names[node.args[0].name] for node in others if is_dequant(node) and node.args[0].name in names}
     kinds = sorted({kind for kind in map(kind_of, plain) if not kind.endswith("_copy")})
@@ -68,6 +68,10 @@ def calls(nodes: Iterable[Any]) -> list[Any]:
 def kind_of(node: Any) -> str:
     """`convolution` of `aten.convolution.default`."""
     return str(node.target.__name__).split(".")[-2].strip("_")
+
+
+def is_conversion(node: Any) -> bool:
+    return bool(is_quant(node) or is_dequant(node) or is_qparam(node))
 
 
 def in_integers(node: Any) -> bool:

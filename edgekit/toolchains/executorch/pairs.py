@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import NodeProto
 from torch.nn import functional as F
 
 from edgekit.hub.graph import attribute
+from edgekit.toolchains.executorch.integers import RUN_TIME
 from edgekit.toolchains.torch.twin.activations import clip as plain_clip
 from edgekit.toolchains.torch.twin.build import Build, Value, refusal
 
@@ -45,6 +47,15 @@ def one_step(build: Build, node: NodeProto) -> tuple[float, int]:
     return float(scale.item()), 0 if zero is None else int(zero.item())
 
 
+def at_run_time(build: Build, node: NodeProto) -> Value:
+    """Each row of what a linear layer takes, with its own scale and zero point (the form that XNNPACK's qd8 kernels are found by)."""
+    x = build.of(node.input[0])
+    found = build.call(quantized.choose_qparams_per_token_asymmetric.default, x, torch.int8)
+    steps = [build.call(operator.getitem, found, place) for place in (0, 1)]
+    whole = build.call(quantized.quantize_per_token.default, x, *steps, *INT8)
+    return build.call(quantized.dequantize_per_token.default, whole, *steps, *INT8, torch.float32)
+
+
 def clip(build: Build, node: NodeProto) -> Value:
     """With both bounds the form that is part of the layer before it."""
     low, high = build.fixed(node, 1), build.fixed(node, 2)
@@ -53,4 +64,4 @@ def clip(build: Build, node: NodeProto) -> Value:
     return build.call(F.hardtanh, build.of(node.input[0]), low.item(), high.item())
 
 
-OPERATORS: dict[str, Any] = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize, "Clip": clip}
+OPERATORS: dict[str, Any] = {"QuantizeLinear": quantize, "DequantizeLinear": dequantize, RUN_TIME: at_run_time, "Clip": clip}

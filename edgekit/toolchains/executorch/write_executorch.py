@@ -30,8 +30,11 @@ FAULTS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeEr
 
 
 def run(job: Job) -> dict[str, Any]:
-    """`hub`, with QuantizeLinear/DequantizeLinear pairs or without → out/model.pte, {"route", "notes", "ops"}: the operators of the program, a part that
-    XNNPACK runs counted as one."""
+    """`hub`, with QuantizeLinear/DequantizeLinear pairs or without → out/model.pte, {"route", "notes", "ops"}.
+
+    Options: `dynamic`: linear layers get integers as weights, and what they take is quantized at run time. `ops` are the operators of the program, a
+    part that XNNPACK runs counted as one.
+    """
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
@@ -39,6 +42,8 @@ def run(job: Job) -> dict[str, Any]:
     edge, parts = lowered(job, frozenset())
     if parts.left:
         edge, parts = lowered(job, parts.left)
+    if job.options.get("dynamic") and not parts.whole:
+        job.refuse("XNNPACK quantizes what linear layers take at run time, and this model has none of a size for it: use w8a8 or fp32")
     try:
         program = edge.to_executorch()
     except FAULTS as exc:
@@ -61,9 +66,10 @@ def lowered(job: Job, left: frozenset[str]) -> tuple[Any, Parts]:
     hub = onnx.load(str(job.inputs["hub"]))
     boundary = {"inputs": [spec(value) for value in hub.graph.input], "outputs": [spec(value) for value in hub.graph.output]}
     try:
-        pairs = has_pairs(hub)
+        dynamic = bool(job.options.get("dynamic"))
+        pairs = dynamic or has_pairs(hub)
         if pairs:
-            prepare(hub, left)
+            prepare(hub, left, dynamic)
         twin = Twin(hub, OPERATORS if pairs else {}).eval()
     except Refusal as refusal:
         job.refuse(
