@@ -111,6 +111,17 @@ def test_biases_and_what_is_left_are_floats(both: tuple[onnx.ModelProto, onnx.Mo
     np.testing.assert_allclose(outputs(after), outputs(both[0]), atol=1e-6)
 
 
+def test_a_bias_that_int32_has_no_room_for_keeps_its_layer_in_float() -> None:
+    made = network()
+    (scale,) = (tensor for tensor in made.graph.initializer if tensor.name == "v:scale")
+    scale.CopyFrom(numpy_helper.from_array(np.full(5, 1e-12, np.float32), scale.name))
+    after = copy.deepcopy(made)
+    prepare(after)
+    held = constants(after.graph)
+    assert ("v" in held, "w" in held) == (True, False)
+    np.testing.assert_allclose(outputs(after), outputs(made), atol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "taken"), [(np.int8, True), (np.uint8, False)])
 def test_pairs_are_those_of_int8(kind: type, taken: bool) -> None:
     nodes, tensors = pair("x", 0.1, kind=kind)

@@ -53,6 +53,7 @@ def prepare(model: ModelProto, left: Collection[str] = (), dynamic: bool = False
     if dynamic:
         at_run_time(model)
     store_floats(model, left)
+    store_floats(model, beyond_int32(model))
     own_pairs(model)
     for node in list(model.graph.node):
         if node.op_type in SAME:
@@ -163,6 +164,21 @@ def store_floats(model: ModelProto, left: Collection[str]) -> None:
             done.append(node)
     for node in done:
         model.graph.node.remove(node)
+
+
+def beyond_int32(model: ModelProto) -> set[str]:
+    """Integers of layers with a bias that int32 has no room for in steps of the input's scale times the weights': it would be cut off without a word."""
+    made, stored, found = makers(model.graph), constants(model.graph), set()
+    for node in model.graph.node:
+        if node.op_type not in LAYERS or len(node.input) < 3 or node.input[2] not in stored:
+            continue
+        pairs = [made[name] for name in node.input[:2] if kind(made.get(name)) == "DequantizeLinear"]
+        if len(pairs) == 2:
+            bias, (taken, stepped) = array(stored[node.input[2]]), (np.asarray(array(stored[one.input[1]]), np.float64).reshape(-1) for one in pairs)
+            steps = taken * stepped if stepped.size in (1, bias.size) else taken * stepped.min()
+            if np.any(np.abs(bias) >= steps * 2**31):
+                found.add(pairs[1].input[0])
+    return found
 
 
 def in_integers(user: NodeProto, name: str, made: dict[str, NodeProto], read: dict[str, list[NodeProto]]) -> bool:
