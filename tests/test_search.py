@@ -14,7 +14,7 @@ from edgekit.errors import InUse
 from edgekit.recipe import parse
 from edgekit.records import Accuracy, Memory
 from edgekit.verbs.search import Weighing, next_start, once_free, tuned_before, values_of
-from edgekit.verbs.search_budget import Budget
+from edgekit.verbs.search_budget import Budget, is_outgrown
 from edgekit.verbs.search_front import WORSE, Floor, Tried, floor, front
 from edgekit.verbs.search_space import FIRST, Given, Space, parameters, tuned_part
 from edgekit.verbs.search_study import Begun
@@ -120,12 +120,21 @@ def test_a_tuning_takes_a_fifth_of_what_is_left() -> None:
     known, budget = [one(0, 1, 1, 1, seconds=10)], Budget(100, None)
     assert budget.tune_s(88.0, known) == 8  # it is expected to take twice as long as it is told
     assert budget.tune_s(88.0, known, before=30.0) == 30  # its result is there
-    assert budget.tune_s(20.0, known, before=30.0) == 2
+    assert budget.tune_s(20.0, known) == 2
     tuned = replace(one(1, 1, 1, 1, recipe="prune50+tune", seconds=50), tune_s=10.0)
     again = replace(one(2, 1, 1, 1, recipe="prune50+tune+w8", seconds=10), tune_s=10.0)
     assert budget.tune_s(88.0, [*known, tuned, again]) == 4  # the first took four times as long
     assert Budget(100, None, each_tuning_s=40.0).tune_s(88.0, known, before=30.0) == 40
     assert Budget(None, 3).tune_s(None, known) is None
+
+
+def test_what_was_tuned_briefly_is_tried_again_with_more_time() -> None:
+    tuned = replace(one(1, 1, 1, 1, recipe="prune50+tune"), tune_s=10.0)
+    assert is_outgrown(tuned, 40.0)
+    assert not is_outgrown(tuned, 39.0)
+    assert not is_outgrown(tuned, None)
+    assert not is_outgrown(one(1, 1, 1, 1), 40.0)
+    assert not is_outgrown(replace(tuned, values=None), 40.0)
 
 
 def test_nothing_is_tuned_that_would_end_too_late_or_to_no_effect() -> None:
@@ -151,9 +160,10 @@ def test_what_is_known_to_be_good_comes_first_and_goes_on_where_it_was() -> None
     assert next_start(starts, space, plain, may_tune=False) is None
     known = [replace(one(0, 1, 1, 1, recipe="channels50+tune"), tune_s=40.0)]
     assert next_start(starts, space, {**plain, ("channels50+tune", "onnx"): known[0]}, may_tune=False) == parameters("channels50+tune", format_named("tflite"))
-    assert tuned_before("channels50+tune+w8a8", known, [Begun("w4+tune", "onnx", 30.0)]) == 40
-    assert tuned_before("w4+tune", known, [Begun("w4+tune", "onnx", 30.0)]) == 30
-    assert tuned_before("channels30+tune", known, []) is None
+    assert tuned_before("channels50+tune+w8a8", known, [Begun("w4+tune", "onnx", 30.0)], 10.0) == 40
+    assert tuned_before("w4+tune", known, [Begun("w4+tune", "onnx", 30.0)], 30.0) == 30
+    assert tuned_before("w4+tune", known, [Begun("w4+tune", "onnx", 30.0)], 29.0) is None  # it was cut off, and there is no longer so much time
+    assert tuned_before("channels30+tune", known, [], None) is None
 
 
 def test_without_data_to_train_with_nothing_is_tuned() -> None:

@@ -76,7 +76,8 @@ def print_search(found: Search, title: str, labelled: bool, again: Again) -> Non
     out.print(f"{len(rows)} of {len(found.trials)} trials are shown" + (f"; left out: {'; '.join(left)} (--json has all)" if left else ""))
     if found.recommended is not None:
         out.print(f"[bold green]ship[/bold green] {escape(found.reason)}")
-        out.print("to package that very file, or to make it again:", style="dim")
+        like = "it again" if found.recommended.tune_s is None else "one that is tuned for about as long"
+        out.print(f"to package that very file, or to make {like}:", style="dim")
         for command in (packs(found.recommended), again(found.recommended)):
             out.print(f"  {command}", markup=False, soft_wrap=True)
     elif rows:

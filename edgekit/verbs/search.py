@@ -23,7 +23,7 @@ from edgekit.store import open_store
 from edgekit.toolchains.jobs import Progress
 from edgekit.verbs.convert import prefixed
 from edgekit.verbs.deploy import Deployment
-from edgekit.verbs.search_budget import Budget
+from edgekit.verbs.search_budget import Budget, is_outgrown
 from edgekit.verbs.search_front import MOST_LOST_POINTS, Floor, Front, Tried, Values, floor, front
 from edgekit.verbs.search_space import Given, Space, parameters, tuned_part
 from edgekit.verbs.search_study import Begun, Study
@@ -101,16 +101,19 @@ def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Bud
     while stopped is None:
         left_s = budget.left_s(time.monotonic() - started)
         may_tune = budget.may_tune(left_s, known.values())
-        start = next_start(starts, space, known, may_tune)
+        share_s = budget.tune_s(left_s, known.values()) if may_tune else 0.0
+        settled = {key: one for key, one in known.items() if not is_outgrown(one, share_s)}
+        start = next_start(starts, space, settled, may_tune)
         trial = study.ask(start)
         name, fmt = space.suggest(trial, may_tune or start is not None)
         least = weighing.floor(known.values())
-        if earlier := known.get((name, fmt.name)):
+        if earlier := settled.get((name, fmt.name)):
             study.tell(trial, earlier, least.least if least else None, again=True)
             repeated += 1
         else:
             repeated, new = 0, new + 1
-            tune_s = budget.tune_s(left_s, known.values(), tuned_before(name, known.values(), cut_off)) if tuned_part(name) else None
+            before = tuned_before(name, settled.values(), cut_off, left_s)
+            tune_s = budget.tune_s(left_s, known.values(), before) if tuned_part(name) else None
             study.begin(trial, Begun(name, fmt.name, tune_s))
             one = tried(trial.number, name, fmt, tune_s, attempt, weighing.labelled, prefixed(f"trial {new}, {fmt.name} {name}", progress))
             known[name, fmt.name] = one
@@ -145,9 +148,10 @@ def next_start(starts: Sequence[dict[str, Any]], space: Space, known: Mapping[tu
     return None
 
 
-def tuned_before(name: str, known: Iterable[Tried], cut_off: Iterable[Begun]) -> float | None:
-    """The time that the same tuning was given earlier: with that its result is there already, or a part of it is."""
-    earlier = {tuned_part(one.recipe): one.tune_s for one in cut_off} | {tuned_part(one.recipe): one.tune_s for one in known}
+def tuned_before(name: str, known: Iterable[Tried], cut_off: Iterable[Begun], left_s: float | None) -> float | None:
+    """The time that the same tuning was given earlier: with that its result is there already, or, of one that was cut off, a part of it is."""
+    earlier = {tuned_part(one.recipe): one.tune_s for one in cut_off if left_s is None or (one.tune_s or 0.0) <= left_s}
+    earlier |= {tuned_part(one.recipe): one.tune_s for one in known if one.values is not None}
     return earlier.get(tuned_part(name))
 
 

@@ -13,6 +13,8 @@ TUNE_SHARE = 0.2
 """Of what is left, for one tuning: five in a row take two thirds of a budget, and the later ones know more."""
 LEAST_TUNE_S = 5.0
 """Less is no tuning: on one core 4,000 small images are seen a few times in it."""
+OUTGROWN = 4.0
+"""With so many times the time a tuning is worth another try."""
 USUAL_OVERRUN = 2.0
 """How many times as long as it is told a tuning takes, before that is known: it starts, validates, and shares the machine."""
 
@@ -47,7 +49,7 @@ class Budget:
         """
         if self.each_tuning_s is not None or left_s is None:
             return self.each_tuning_s
-        return before if before is not None and before <= left_s else float(max(1, int(TUNE_SHARE * left_s / overrun(known))))
+        return before if before is not None else float(max(1, int(TUNE_SHARE * left_s / overrun(known))))
 
     def may_tune(self, left_s: float | None, known: Iterable[Tried]) -> bool:
         """Whether a trial that tunes can end in time, and to some effect."""
@@ -56,6 +58,11 @@ class Budget:
         known = list(known)
         tune_s = self.tune_s(left_s, known) or 0.0
         return tune_s * overrun(known) + usual_s(known) <= left_s and (tune_s >= LEAST_TUNE_S or self.each_tuning_s is not None)
+
+
+def is_outgrown(one: Tried, tune_s: float | None) -> bool:
+    """Whether a trial tuned so briefly that what there is now may make more of it."""
+    return one.values is not None and one.tune_s is not None and tune_s is not None and tune_s >= OUTGROWN * one.tune_s
 
 
 def usual_s(known: Iterable[Tried]) -> float:
