@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import edgekit
+from edgekit.toolchains.catalog import toolchain
 
 PACKAGE = Path(edgekit.__file__).parent
 
@@ -26,8 +27,10 @@ ORDER = [
 STEPS = ("edgekit.errors", "edgekit.lab.packages", "edgekit.toolchains.native.after_install")
 """What the last step of an installation may import too: all that these import is Python's own."""
 
-LENT = {"edgekit.toolchains.executorch": ("edgekit.toolchains.torch.twin", "edgekit.toolchains.convert.runners")}
-"""What a toolchain's workers may import of another's folder: ExecuTorch's environment has all of torch's packages, and a runner raises the verifier's error."""
+
+def lent(own: str) -> list[str]:
+    """What the workers of a toolchain may import of others, as it declares itself: their results are then made anew when that changes."""
+    return ["edgekit.toolchains." + name.removesuffix(".py").replace("/", ".") for name in toolchain(own.rpartition(".")[2]).description.borrows]
 
 
 def place(module: str) -> int:
@@ -71,9 +74,7 @@ def test_imports_run_one_way(module: str) -> None:
         same_folder = folder in (other, other.rpartition(".")[0]) and folder != "edgekit"
         if is_worker(module):
             own = ".".join(module.split(".")[:3])
-            allowed = other.startswith(("edgekit.hub", "edgekit.compress", own + ".", *LENT.get(own, ()))) or (
-                module.endswith(".after_install") and other in STEPS
-            )
+            allowed = other.startswith(("edgekit.hub", "edgekit.compress", own + ".", *lent(own))) or (module.endswith(".after_install") and other in STEPS)
             assert allowed, f"{module} runs in a toolchain and may import edgekit.hub, edgekit.compress and its own folder only, not {other}"
         elif not same_folder and not folder.startswith(other.rpartition(".")[0].removesuffix("edgekit") + "."):
             assert place(other) < place(module), f"{module} imports {other}, which stands after it"

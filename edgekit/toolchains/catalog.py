@@ -29,6 +29,8 @@ class Description(BaseModel):
     """Installed size, measured on Linux x86-64."""
     requirements: tuple[str, ...]
     """What the locks are compiled from."""
+    borrows: tuple[str, ...] = ()
+    """Files and folders of other toolchains that its workers import, such as `torch/twin`; its environment has what those import."""
     overrides: tuple[str, ...] = ()
     """Pins that replace what the packages declare; each was tried."""
     torch_backend: str | None = None

@@ -175,7 +175,7 @@ def cache_key(job: Job, home: Toolchain) -> str:
     """Hex digest over all that can change the result."""
     whole = {
         "verb": f"{job.toolchain}/{job.title}",
-        "code": code_digests(job.script.parent),
+        "code": code_digests(job.script.parent, home.description.borrows),
         "inputs": {name: [path.suffix, *digests(path)] for name, path in sorted(job.inputs.items())},
         "options": dict(job.options),
         "lock": home.lock_digest,
@@ -184,9 +184,10 @@ def cache_key(job: Job, home: Toolchain) -> str:
 
 
 @cache
-def code_digests(folder: Path) -> list[str]:
-    """SHA-256 of each file that a verb may import: its own folder's, the hub's and the techniques'."""
-    found = sorted(path for place in (folder, PACKAGE / "hub", PACKAGE / "compress") for path in place.rglob("*.py"))
+def code_digests(folder: Path, borrowed: tuple[str, ...]) -> list[str]:
+    """SHA-256 of each file that a verb may import: its own folder's, what its toolchain borrows, the hub's and the techniques'."""
+    places = (folder, *(PACKAGE / "toolchains" / name for name in borrowed), PACKAGE / "hub", PACKAGE / "compress")
+    found = sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place]))
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in found]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -28,8 +29,8 @@ LAST = 0.01
 SETTLING = 0.5
 """Share of the steps before validation is awaited to get better: earlier the learning rate is large, and weights may still become zero."""
 KEEP_EVERY_S = 20.0
-TRIED = 5
-"""Steps whose time is taken where a run is given seconds; the first warms up, so the least counts."""
+TRIED = 6
+"""Steps whose time is taken where a run is given seconds; the first warms up and does not count."""
 ADVANCES = 50
 """How often in an epoch masks are made anew, at most."""
 
@@ -131,7 +132,7 @@ class Loop:
         return run
 
     def epochs_within(self, seconds: float) -> int:
-        """So many epochs as take about that long, by the time of a few steps that change nothing."""
+        """So many epochs as take about that long, by the time of a few steps that change nothing and of a validation."""
         before = self.student.snapshot()
         rows = torch.arange(min(self.settings.batch, len(self.training)))
         self.student.twin.train()
@@ -141,7 +142,9 @@ class Loop:
             self.part(rows, 1.0)
             taken.append(time.monotonic() - began)
         self.student.restore(before)
-        return max(1, round(seconds / (min(taken) * self.steps_an_epoch)))
+        began = time.monotonic()
+        self.validated()
+        return max(1, round(seconds / (statistics.median(taken[1:]) * self.steps_an_epoch + time.monotonic() - began)))
 
     def epoch(self) -> None:
         run = self.run_
