@@ -9,8 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.toolchains.convert.attempts import GROUPS, Attempt, Options, Search, Wish, choose, keep_precision, methods, named, short_of, stretches, told
-from edgekit.toolchains.convert.sensitive import Loss
+from edgekit.toolchains.convert.quantize.attempts import (
+    GROUPS,
+    Attempt,
+    Options,
+    Search,
+    Wish,
+    choose,
+    keep_precision,
+    methods,
+    named,
+    short_of,
+    stretches,
+    told,
+)
+from edgekit.toolchains.convert.quantize.sensitive import Loss
 
 NOTHING = Options(methods=["minmax"], equalised=False, clipped=False, corrected=False, sensitive=frozenset(), positions=range(10))
 

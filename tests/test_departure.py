@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekit.toolchains.convert.departure import compare, figures, first_departure
-from edgekit.toolchains.convert.runners import Array
-from edgekit.toolchains.convert.trace import Traced
+from edgekit.toolchains.convert.runtime.departure import compare, figures, first_departure
+from edgekit.toolchains.convert.runtime.runners import Array
+from edgekit.toolchains.convert.runtime.trace import Traced
 
 RANDOM = np.random.default_rng(0)
 

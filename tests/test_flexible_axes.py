@@ -13,7 +13,7 @@ from edgekit.hub.axes import Span, read_axis, span
 from edgekit.hub.graph import Refusal
 from edgekit.hub.shapes import choose, flexible_axes
 from edgekit.records import FlexibleAxis
-from edgekit.toolchains.convert.flex import FixedError, Rule, Symbol, pairs, repeated, rule, symbols
+from edgekit.toolchains.convert.flex.steps import FixedError, Rule, Symbol, pairs, repeated, rule, symbols
 from edgekit.verbs.flexible import checked, probe
 
 

@@ -10,8 +10,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgekit.hub.weights import clip, rounded
-from edgekit.toolchains.convert.onnx_int4 import TABLE, as_stored, block_size, has_int4, pack, store_int4
-from edgekit.toolchains.convert.onnx_layers import correct, input_axes
+from edgekit.toolchains.convert.quantize.onnx_int4 import TABLE, as_stored, block_size, has_int4, pack, store_int4
+from edgekit.toolchains.convert.quantize.onnx_layers import correct, input_axes
 from tests.lab.onnx_cases import FLOAT, draw, inputs_for, model, outputs_for
 
 node = helper.make_node

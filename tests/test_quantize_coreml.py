@@ -131,7 +131,7 @@ package.__path__ = [sys.argv[1]]
 sys.modules["edgekit"] = package
 sys.path.append(sys.argv[1] + "/toolchains/convert")
 import numpy as np
-from edgekit.toolchains.convert.coreml_ranges import integers
+from edgekit.toolchains.convert.quantize.coreml_ranges import integers
 
 both, positive = integers(-1.0, 3.0, "float32"), integers(0.0, 6.0, "float16")
 assert both.rounded(np.zeros(1, np.float32)).tolist() == [0.0]

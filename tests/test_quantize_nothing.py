@@ -10,8 +10,8 @@ import pytest
 from onnx import helper
 
 from edgekit.errors import ConvertError
-from edgekit.toolchains.convert.attempts import untouched
-from edgekit.toolchains.convert.calibration import CalibrationSet
+from edgekit.toolchains.convert.quantize.attempts import untouched
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet
 from tests.lab.convert import do
 from tests.lab.onnx_cases import FLOAT, draw, inputs_for, model, save, tensor_folder
 

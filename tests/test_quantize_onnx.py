@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 
 from edgekit.errors import InputError
 from edgekit.hub.bounds import judge
-from edgekit.toolchains.convert.onnx_qdq import rename, slim
-from edgekit.toolchains.convert.onnx_weights import channel_axes, store_half, store_int8
+from edgekit.toolchains.convert.quantize.onnx_qdq import rename, slim
+from edgekit.toolchains.convert.quantize.onnx_weights import channel_axes, store_half, store_int8
 from tests.lab.convert import quantized, verified, written
 from tests.lab.onnx_cases import FLOAT, classifier, draw, inputs_for, model, outputs_for, tensor_folder
 

@@ -10,7 +10,7 @@ from onnx import helper
 
 from edgekit.errors import InputError
 from edgekit.hub.bounds import judge
-from edgekit.toolchains.convert.sensitive import Loss, before_logarithm
+from edgekit.toolchains.convert.quantize.sensitive import Loss, before_logarithm
 from tests.lab.convert import quantized, verified, written
 from tests.lab.onnx_cases import FLOAT, classifier, draw, inputs_for, model, tensor_folder
 

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 from edgekit.errors import ConvertError
 from edgekit.places import PACKAGE
 from edgekit.toolchains.catalog import toolchain
-from edgekit.toolchains.convert.tflite_boundary import BoundaryError, Value, inputs_of, outputs_of, pin, value_of
+from edgekit.toolchains.convert.tflite.boundary import BoundaryError, Value, inputs_of, outputs_of, pin, value_of
 from tests.lab.convert import do, verified, written
 from tests.lab.onnx_cases import BOOL, FLOAT, INT64, conv, draw, model, save
 
@@ -127,7 +127,7 @@ def test_padding_is_part_of_the_convolution_only_where_same_means_the_same(size:
 def operators(file: Path) -> list[str]:
     """Kinds of operators, as the toolchain's own schema reads them."""
     words = (
-        "import sys, pathlib; from edgekit.toolchains.convert.tflite_file import read; print(*[op.kind for op in read(pathlib.Path(sys.argv[1])).operators()])"
+        "import sys, pathlib; from edgekit.toolchains.convert.tflite.file import read; print(*[op.kind for op in read(pathlib.Path(sys.argv[1])).operators()])"
     )
     argv = [str(toolchain("convert").python), "-c", words, str(file)]
     return subprocess.run(argv, check=True, capture_output=True, text=True, cwd=PACKAGE.parent).stdout.split()

@@ -63,7 +63,7 @@ class Format:
     flexible_needs_bounds: bool = False
     """Whether a flexible axis needs a largest size."""
     runner: Path | None = None
-    """A file with `open_runner(path)`, which gives a Runner of `toolchains/convert/runners.py`: what verification runs the files with, in the
+    """A file with `open_runner(path)`, which gives a Runner of `toolchains/convert/runtime/runners.py`: what verification runs the files with, in the
     format's toolchain. None: that module has it."""
     agent: Adapter | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)

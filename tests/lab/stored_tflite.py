@@ -22,8 +22,8 @@ from edgekit.hub.compressed import Spec, integers
 from edgekit.hub.graph import array, constants
 from edgekit.toolchains.convert import store_tflite, write_tflite
 from edgekit.toolchains.convert.onnx_store.activations import quantize
-from edgekit.toolchains.convert.runners import LiteRt, OnnxRuntime
-from edgekit.toolchains.convert.tflite_file import TfliteFile, read
+from edgekit.toolchains.convert.runtime.runners import LiteRt, OnnxRuntime
+from edgekit.toolchains.convert.tflite.file import TfliteFile, read
 from edgekit.toolchains.worker import Job
 from tests.lab.compressed_hubs import compressed
 from tests.lab.onnx_cases import FLOAT, Array, draw, inputs_for, model

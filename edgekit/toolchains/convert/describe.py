@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekit.toolchains.convert.runners import CannotRunError, open_runner
+from edgekit.toolchains.convert.runtime.runners import CannotRunError, open_runner
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

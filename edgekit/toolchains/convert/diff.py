@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.departure import Compared, compare, first_departure, plain_figures
-from edgekit.toolchains.convert.runners import CannotRunError, Runner, open_runner
-from edgekit.toolchains.convert.trace import trace
+from edgekit.toolchains.convert.runtime.departure import Compared, compare, first_departure, plain_figures
+from edgekit.toolchains.convert.runtime.runners import CannotRunError, Runner, open_runner
+from edgekit.toolchains.convert.runtime.trace import trace
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -8,9 +8,9 @@ import onnx
 
 from edgekit.hub.equalise import equalise
 from edgekit.hub.save import save
-from edgekit.toolchains.convert.calibration import CalibrationSet
-from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
-from edgekit.toolchains.convert.sensitive import Judge
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet
+from edgekit.toolchains.convert.quantize.sensitive import Judge
+from edgekit.toolchains.convert.runtime.runners import CannotRunError, OnnxRuntime
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

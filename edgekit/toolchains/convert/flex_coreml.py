@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import coremltools as ct
 from mil_graph import Comparison, dimensions  # type: ignore[import-not-found]
 
-from edgekit.toolchains.convert.flex import Axes, FixedError, symbols
+from edgekit.toolchains.convert.flex.steps import Axes, FixedError, symbols
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -13,7 +13,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from edgekit.hub.graph import set_attribute, static_shape, title
-from edgekit.toolchains.convert.flex import Array, Axes, FixedError, Symbol, pairs, repeated, rule, symbols
+from edgekit.toolchains.convert.flex.steps import Array, Axes, FixedError, Symbol, pairs, repeated, rule, symbols
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.flex import Array, Axes, FixedError, pairs, repeated, symbols
-from edgekit.toolchains.convert.tflite_file import Operator, TfliteFile, packed, read, share_buffers, write
+from edgekit.toolchains.convert.flex.steps import Array, Axes, FixedError, pairs, repeated, symbols
+from edgekit.toolchains.convert.tflite.file import Operator, TfliteFile, packed, read, share_buffers, write
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -18,18 +18,18 @@ import onnx
 
 from edgekit.hub.ranges import limits
 from edgekit.hub.weights import rounded
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, left_words, methods, short_of, told, untouched
-from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect, require_variety
-from edgekit.toolchains.convert.integer_io import FloatBoundary
-from edgekit.toolchains.convert.onnx_int4 import as_stored, has_int4, store_int4
-from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
-from edgekit.toolchains.convert.onnx_integer_io import told as told_ends
-from edgekit.toolchains.convert.onnx_layers import correct, input_axes
-from edgekit.toolchains.convert.onnx_qdq import dynamic, left_float, rename, slim, static
 from edgekit.toolchains.convert.onnx_store.opset import NEEDS, rise
-from edgekit.toolchains.convert.onnx_weights import channel_axes, float_values, store_half, store_int8
-from edgekit.toolchains.convert.runners import Array, CannotRunError, OnnxRuntime
-from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
+from edgekit.toolchains.convert.quantize.attempts import Attempt, Options, Search, Wish, choose, decibels, left_words, methods, short_of, told, untouched
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet, Statistics, collect, require_variety
+from edgekit.toolchains.convert.quantize.onnx_int4 import as_stored, has_int4, store_int4
+from edgekit.toolchains.convert.quantize.onnx_integer_io import integer_ends, tell
+from edgekit.toolchains.convert.quantize.onnx_integer_io import told as told_ends
+from edgekit.toolchains.convert.quantize.onnx_layers import correct, input_axes
+from edgekit.toolchains.convert.quantize.onnx_qdq import dynamic, left_float, rename, slim, static
+from edgekit.toolchains.convert.quantize.onnx_weights import channel_axes, float_values, store_half, store_int8
+from edgekit.toolchains.convert.quantize.sensitive import Judge, before_logarithm
+from edgekit.toolchains.convert.runtime.integer_io import FloatBoundary
+from edgekit.toolchains.convert.runtime.runners import Array, CannotRunError, OnnxRuntime
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

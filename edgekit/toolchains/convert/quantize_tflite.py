@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub.ranges import limits
-from edgekit.toolchains.convert.attempts import Attempt, Options, Search, Wish, choose, decibels, left_words, methods, short_of, told, untouched
-from edgekit.toolchains.convert.calibration import CalibrationSet, Statistics, collect, require_variety
-from edgekit.toolchains.convert.integer_io import FloatBoundary, quantization
-from edgekit.toolchains.convert.runners import Array, CannotRunError, LiteRt
-from edgekit.toolchains.convert.sensitive import Judge, before_logarithm
-from edgekit.toolchains.convert.tflite_file import FLOAT32, INT4, TfliteFile, read, slim, write
-from edgekit.toolchains.convert.tflite_layers import layers, prepare
-from edgekit.toolchains.convert.tflite_rules import METHODS, WEIGHTED, higher_precision, left_float, rules_for, weight_bits
+from edgekit.toolchains.convert.quantize.attempts import Attempt, Options, Search, Wish, choose, decibels, left_words, methods, short_of, told, untouched
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet, Statistics, collect, require_variety
+from edgekit.toolchains.convert.quantize.sensitive import Judge, before_logarithm
+from edgekit.toolchains.convert.quantize.tflite_layers import layers, prepare
+from edgekit.toolchains.convert.quantize.tflite_rules import METHODS, WEIGHTED, higher_precision, left_float, rules_for, weight_bits
+from edgekit.toolchains.convert.runtime.integer_io import FloatBoundary, quantization
+from edgekit.toolchains.convert.runtime.runners import Array, CannotRunError, LiteRt
+from edgekit.toolchains.convert.tflite.file import FLOAT32, INT4, TfliteFile, read, slim, write
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from edgekit.toolchains.convert.random_inputs import RANDOM_SAMPLES, index_bounds, random_samples
-from edgekit.toolchains.convert.training import Array, Spec, Unusable, beyond, require_enough, split_in_three, split_in_two, told_of
+from edgekit.toolchains.convert.sampling.random_inputs import RANDOM_SAMPLES, index_bounds, random_samples
+from edgekit.toolchains.convert.sampling.training import Array, Spec, Unusable, beyond, require_enough, split_in_three, split_in_two, told_of
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

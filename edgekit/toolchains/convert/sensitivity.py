@@ -21,7 +21,7 @@ from edgekit.hub.graph import Refusal, array
 from edgekit.hub.parity import NO_ERROR_DB, is_scores
 from edgekit.hub.save import PROTOBUF_BYTES, stored_bytes
 from edgekit.toolchains.convert.reference_onnx import ERRORS
-from edgekit.toolchains.convert.runners import CannotRunError
+from edgekit.toolchains.convert.runtime.runners import CannotRunError
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

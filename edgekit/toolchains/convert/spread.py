@@ -14,7 +14,7 @@ from edgekit.compress.steps import read_step
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Spec
 from edgekit.hub.graph import Refusal
-from edgekit.toolchains.convert.runners import CannotRunError
+from edgekit.toolchains.convert.runtime.runners import CannotRunError
 from edgekit.toolchains.convert.sensitivity import Trial, worst_db
 
 if TYPE_CHECKING:

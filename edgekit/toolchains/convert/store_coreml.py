@@ -15,18 +15,18 @@ import onnx
 
 from edgekit.hub.compressed import Spec, load_spec
 from edgekit.hub.mlpackage import save
-from edgekit.toolchains.convert.attempts import Attempt, Options, Wish, choose
-from edgekit.toolchains.convert.calibration import CalibrationSet
-from edgekit.toolchains.convert.coreml_activations import with_pairs
-from edgekit.toolchains.convert.coreml_runner import CoreMl
 from edgekit.toolchains.convert.coreml_store.build import stored, weights
 from edgekit.toolchains.convert.coreml_store.origin import Initializers
 from edgekit.toolchains.convert.coreml_store.places import called, integers
 from edgekit.toolchains.convert.coreml_store.plan import Plan, Rounding, planned
-from edgekit.toolchains.convert.coreml_weights import float32_weights
+from edgekit.toolchains.convert.quantize.attempts import Attempt, Options, Wish, choose
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet
+from edgekit.toolchains.convert.quantize.coreml_activations import with_pairs
+from edgekit.toolchains.convert.quantize.coreml_weights import float32_weights
+from edgekit.toolchains.convert.quantize.sensitive import Judge
 from edgekit.toolchains.convert.quantize_coreml import TARGETS, Simulations, kept, measured, opened, whole
-from edgekit.toolchains.convert.runners import CannotRunError
-from edgekit.toolchains.convert.sensitive import Judge
+from edgekit.toolchains.convert.runtime.coreml import CoreMl
+from edgekit.toolchains.convert.runtime.runners import CannotRunError
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -9,17 +9,17 @@ import onnx
 from edgekit.hub.compressed import load_spec
 from edgekit.hub.graph import reads
 from edgekit.toolchains.convert import quantize_onnx
-from edgekit.toolchains.convert.attempts import Wish
-from edgekit.toolchains.convert.calibration import CalibrationSet
-from edgekit.toolchains.convert.integer_io import FloatBoundary
-from edgekit.toolchains.convert.onnx_integer_io import integer_ends, tell
-from edgekit.toolchains.convert.onnx_qdq import slim
 from edgekit.toolchains.convert.onnx_store.activations import is_float, quantize
 from edgekit.toolchains.convert.onnx_store.grids import store
 from edgekit.toolchains.convert.onnx_store.opset import NEEDS, may_rise, rise
 from edgekit.toolchains.convert.onnx_store.pack import pack
-from edgekit.toolchains.convert.runners import CannotRunError, OnnxRuntime
-from edgekit.toolchains.convert.sensitive import Judge
+from edgekit.toolchains.convert.quantize.attempts import Wish
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet
+from edgekit.toolchains.convert.quantize.onnx_integer_io import integer_ends, tell
+from edgekit.toolchains.convert.quantize.onnx_qdq import slim
+from edgekit.toolchains.convert.quantize.sensitive import Judge
+from edgekit.toolchains.convert.runtime.integer_io import FloatBoundary
+from edgekit.toolchains.convert.runtime.runners import CannotRunError, OnnxRuntime
 
 if TYPE_CHECKING:
     from pathlib import Path

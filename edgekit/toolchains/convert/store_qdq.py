@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from edgekit.hub.compressed import load_spec
-from edgekit.toolchains.convert.onnx_qdq import slim
 from edgekit.toolchains.convert.onnx_store.activations import quantize
+from edgekit.toolchains.convert.quantize.onnx_qdq import slim
 from edgekit.toolchains.convert.store_onnx import compared
 
 if TYPE_CHECKING:

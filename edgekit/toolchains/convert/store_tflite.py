@@ -9,12 +9,12 @@ import onnx
 
 from edgekit.hub.compressed import load_spec
 from edgekit.toolchains.convert import quantize_tflite
-from edgekit.toolchains.convert.attempts import Wish
-from edgekit.toolchains.convert.calibration import CalibrationSet
-from edgekit.toolchains.convert.integer_io import FloatBoundary, quantization
-from edgekit.toolchains.convert.runners import CannotRunError, LiteRt
-from edgekit.toolchains.convert.sensitive import Judge
-from edgekit.toolchains.convert.tflite_file import read, slim, write
+from edgekit.toolchains.convert.quantize.attempts import Wish
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet
+from edgekit.toolchains.convert.quantize.sensitive import Judge
+from edgekit.toolchains.convert.runtime.integer_io import FloatBoundary, quantization
+from edgekit.toolchains.convert.runtime.runners import CannotRunError, LiteRt
+from edgekit.toolchains.convert.tflite.file import read, slim, write
 from edgekit.toolchains.convert.tflite_store.activations import quantize, steps_of
 from edgekit.toolchains.convert.tflite_store.slices import scales_of
 from edgekit.toolchains.convert.tflite_store.weights import Done, store
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgekit.hub.compressed import Spec
-    from edgekit.toolchains.convert.tflite_file import TfliteFile
+    from edgekit.toolchains.convert.tflite.file import TfliteFile
     from edgekit.toolchains.worker import Job
 
 EXACT = 1e-5

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub import bounds, parity
-from edgekit.toolchains.convert.departure import compare, first_departure, plain_figures
-from edgekit.toolchains.convert.runners import Array, CannotRunError, OnnxRuntime, Runner, Spec, load_runtime, open_runner
-from edgekit.toolchains.convert.trace import trace
+from edgekit.toolchains.convert.runtime.departure import compare, first_departure, plain_figures
+from edgekit.toolchains.convert.runtime.runners import Array, CannotRunError, OnnxRuntime, Runner, Spec, load_runtime, open_runner
+from edgekit.toolchains.convert.runtime.trace import trace
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job
@@ -73,11 +73,11 @@ def opened(inputs: Mapping[str, Path], options: Mapping[str, Any]) -> Runner:
     """
     runner = open_runner(inputs["artifact"], options["format"], inputs.get("runner"))
     if options.get("quantization"):
-        from edgekit.toolchains.convert.integer_io import FloatBoundary
+        from edgekit.toolchains.convert.runtime.integer_io import FloatBoundary
 
         runner = FloatBoundary(runner, options["quantization"])
     if options.get("layout"):
-        from edgekit.toolchains.convert.turned_io import ModelOrder
+        from edgekit.toolchains.convert.runtime.turned_io import ModelOrder
 
         runner = ModelOrder(runner, options["layout"])
     return runner

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.hub import bounds, parity
-from edgekit.toolchains.convert.runners import Array, CannotRunError, Runner, load_runtime
+from edgekit.toolchains.convert.runtime.runners import Array, CannotRunError, Runner, load_runtime
 from edgekit.toolchains.convert.verify import opened
 
 if TYPE_CHECKING:

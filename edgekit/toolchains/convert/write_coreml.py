@@ -17,10 +17,10 @@ from edgekit.hub.form import form
 from edgekit.hub.graph import Refusal, title
 from edgekit.hub.lower import expand, lower
 from edgekit.hub.mlpackage import operators, save
+from edgekit.toolchains.convert.coreml.boundary import describe, identifiers, unsupported_feature
+from edgekit.toolchains.convert.coreml.precision import Float16
 from edgekit.toolchains.convert.coreml.program import LOWERINGS, Failed, first_line, to_mil
 from edgekit.toolchains.convert.coreml.ranks import fewer_axes
-from edgekit.toolchains.convert.coreml_boundary import describe, identifiers, unsupported_feature
-from edgekit.toolchains.convert.coreml_precision import Float16
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -23,13 +23,13 @@ from edgekit.hub.graph import Refusal
 from edgekit.hub.layout import images, turn
 from edgekit.hub.lower import lower
 from edgekit.hub.lower.dtypes import compute_in_float32
-from edgekit.toolchains.convert.tflite_boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
-from edgekit.toolchains.convert.tflite_direct import register
-from edgekit.toolchains.convert.tflite_file import read, share_buffers
-from edgekit.toolchains.convert.tflite_file import write as write_file
-from edgekit.toolchains.convert.tflite_loops import for_while
-from edgekit.toolchains.convert.tflite_lowerings import LOWERINGS
-from edgekit.toolchains.convert.tflite_same import fold_padding
+from edgekit.toolchains.convert.tflite.boundary import BoundaryError, inputs_of, outputs_of, pin, settle, unpin
+from edgekit.toolchains.convert.tflite.direct import register
+from edgekit.toolchains.convert.tflite.file import read, share_buffers
+from edgekit.toolchains.convert.tflite.file import write as write_file
+from edgekit.toolchains.convert.tflite.loops import for_while
+from edgekit.toolchains.convert.tflite.lowerings import LOWERINGS
+from edgekit.toolchains.convert.tflite.same import fold_padding
 from edgekit.toolchains.convert.tighten import tighten
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgekit.toolchains.convert.runners import Array, CannotRunError, Spec
+from edgekit.toolchains.convert.runtime.runners import Array, CannotRunError, Spec
 
 BOUNDARY = "edgekit_boundary"
 FAULTS = (RuntimeError, ValueError, TypeError, IndexError)

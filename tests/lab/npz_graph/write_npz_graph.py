@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from edgekit.toolchains.convert.runners import CannotRunError
+from edgekit.toolchains.convert.runtime.runners import CannotRunError
 
 
 def run(job: Any) -> dict[str, Any]:

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from edgekit.toolchains.convert.runners import OnnxRuntime as open_runner  # noqa: F401
+from edgekit.toolchains.convert.runtime.runners import OnnxRuntime as open_runner  # noqa: F401

@@ -12,7 +12,7 @@ from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
 from coremltools.models.utils import _apply_graph_pass
 
 from edgekit.toolchains.convert.coreml_store.forms import Array, Form
-from edgekit.toolchains.convert.coreml_weights import is_matrix
+from edgekit.toolchains.convert.quantize.coreml_weights import is_matrix
 
 IOS17, IOS18 = 8, 9
 """Specification versions."""

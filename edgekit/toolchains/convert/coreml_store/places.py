@@ -12,11 +12,11 @@ import numpy as np
 import onnx
 
 from edgekit.hub.compressed import Grid
-from edgekit.toolchains.convert.calibration import CalibrationSet
-from edgekit.toolchains.convert.coreml_boundary import inputs, names_inside, unique_identifiers
-from edgekit.toolchains.convert.coreml_ranges import Integers
-from edgekit.toolchains.convert.coreml_runner import CoreMl
-from edgekit.toolchains.convert.runners import Array, OnnxRuntime
+from edgekit.toolchains.convert.coreml.boundary import inputs, names_inside, unique_identifiers
+from edgekit.toolchains.convert.quantize.calibration import CalibrationSet
+from edgekit.toolchains.convert.quantize.coreml_ranges import Integers
+from edgekit.toolchains.convert.runtime.coreml import CoreMl
+from edgekit.toolchains.convert.runtime.runners import Array, OnnxRuntime
 
 ALIKE = 0.02
 """Of a tensor's norm: how far float16 may take it from the hub's; another tensor of its shape is farther."""

@@ -12,7 +12,7 @@ from coremltools.optimize._utils import select_input_output_channel_axis
 
 from edgekit.toolchains.convert.coreml_store.forms import Array, Form, Integers, each, forms, plain, smallest, with_integer_entries
 from edgekit.toolchains.convert.coreml_store.origin import Initializers, Origin
-from edgekit.toolchains.convert.coreml_weights import eight_bits, four_bits, is_matrix, stays_eight
+from edgekit.toolchains.convert.quantize.coreml_weights import eight_bits, four_bits, is_matrix, stays_eight
 
 LEAST = 256
 """Weights of fewer elements stay plain: less than a kilobyte, of which an operation of its own takes a third."""

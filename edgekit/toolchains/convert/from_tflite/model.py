@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.hub.graph import Refusal
-from edgekit.toolchains.convert.tflite_file import read
+from edgekit.toolchains.convert.tflite.file import read
 
 Array = np.ndarray[Any, Any]
 

@@ -12,8 +12,8 @@ import onnx
 
 from edgekit.hub.compressed import Grid, Palette, Spec, block_axis, floats, integers, scale_like
 from edgekit.hub.graph import array, constants, readers
-from edgekit.toolchains.convert.onnx_int4 import fits_nbits, nbits
 from edgekit.toolchains.convert.onnx_store.pack import LEAST_BYTES, Array, Chain, digits, packed
+from edgekit.toolchains.convert.quantize.onnx_int4 import fits_nbits, nbits
 
 LEAST_NBITS = 16
 """MatMulNBits takes blocks of a power of two, from this on (ONNX Runtime contrib operators)."""

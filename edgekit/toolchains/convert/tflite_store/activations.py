@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from edgekit.hub.compressed import Grid, Spec
-from edgekit.toolchains.convert.attempts import named as listed
-from edgekit.toolchains.convert.departure import figures
+from edgekit.toolchains.convert.quantize.attempts import named as listed
+from edgekit.toolchains.convert.quantize.tflite_layers import PLACES, constant, put
+from edgekit.toolchains.convert.quantize.tflite_rules import left_float, rules_for, untouched
 from edgekit.toolchains.convert.quantize_tflite import inner_tensors
-from edgekit.toolchains.convert.runners import Array, OnnxRuntime
-from edgekit.toolchains.convert.tflite_file import FLOAT32, Operator, TfliteFile, read
-from edgekit.toolchains.convert.tflite_layers import PLACES, constant, put
-from edgekit.toolchains.convert.tflite_rules import left_float, rules_for, untouched
+from edgekit.toolchains.convert.runtime.departure import figures
+from edgekit.toolchains.convert.runtime.runners import Array, OnnxRuntime
+from edgekit.toolchains.convert.tflite.file import FLOAT32, Operator, TfliteFile, read
 from edgekit.toolchains.convert.tflite_store.slices import WHOLE, Whole, on_grid
 
 NEAR_DB = 60.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array
-from edgekit.toolchains.convert.tflite_file import TfliteFile
+from edgekit.toolchains.convert.runtime.runners import Array
+from edgekit.toolchains.convert.tflite.file import TfliteFile
 
 VERSIONS = {"DEQUANTIZE": 5, "DENSIFY": 1}
 """Operator → the version that has what is used here (TFLite op_version.cc): signed integers, a scale for each channel."""

@@ -15,7 +15,7 @@ import onnx
 
 from edgekit.hub.compressed import Spec
 from edgekit.hub.graph import array, constants
-from edgekit.toolchains.convert.runners import Array
+from edgekit.toolchains.convert.runtime.runners import Array
 
 ROUNDING = 1e-4
 """Of a step: what another order of multiplications may make of a value on a grid."""

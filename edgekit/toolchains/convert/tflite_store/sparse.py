@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array
+from edgekit.toolchains.convert.runtime.runners import Array
 
 DENSE, COMPRESSED = 0, 1
 """DimensionType of the schema."""

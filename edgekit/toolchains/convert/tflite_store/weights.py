@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array
-from edgekit.toolchains.convert.tflite_file import FLOAT32, TfliteFile
-from edgekit.toolchains.convert.tflite_layers import PLACES, constant
+from edgekit.toolchains.convert.quantize.tflite_layers import PLACES, constant
+from edgekit.toolchains.convert.runtime.runners import Array
+from edgekit.toolchains.convert.tflite.file import FLOAT32, TfliteFile
 from edgekit.toolchains.convert.tflite_store.edit import compute, new_tensor
 from edgekit.toolchains.convert.tflite_store.slices import WHOLE, Whole, even, on_grid, pattern
 from edgekit.toolchains.convert.tflite_store.sparse import content, sparsity

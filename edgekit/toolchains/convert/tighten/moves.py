@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgekit.toolchains.convert.tflite_boundary import rename
+from edgekit.toolchains.convert.tflite.boundary import rename
 from edgekit.toolchains.convert.tighten.edit import constant, drop_unread, make, makers, readers, reshape, shape, transpose
 from edgekit.toolchains.convert.tighten.through import Axes, through
 

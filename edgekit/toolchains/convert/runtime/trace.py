@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array, LiteRt, OnnxRuntime, Runner, real
+from edgekit.toolchains.convert.runtime.runners import Array, LiteRt, OnnxRuntime, Runner, real
 
 if TYPE_CHECKING:
-    from edgekit.toolchains.convert.coreml_runner import CoreMl
+    from edgekit.toolchains.convert.runtime.coreml import CoreMl
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array
-from edgekit.toolchains.convert.trace import Traced
+from edgekit.toolchains.convert.runtime.runners import Array
+from edgekit.toolchains.convert.runtime.trace import Traced
 
 LAYOUTS: dict[int, tuple[tuple[int, ...], ...]] = {3: ((0, 2, 1),), 4: ((0, 2, 3, 1), (0, 3, 1, 2)), 5: ((0, 2, 3, 4, 1), (0, 4, 1, 2, 3))}
 """Channels first to last, and back."""

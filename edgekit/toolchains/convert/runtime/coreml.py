@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from edgekit.toolchains.convert.mil.evaluate import EvaluationError, Program
 from edgekit.toolchains.convert.mil.runtime import give_back
-from edgekit.toolchains.convert.runners import Array, CannotRunError, default_shape, spec
+from edgekit.toolchains.convert.runtime.runners import Array, CannotRunError, default_shape, spec
 
 Result = TypeVar("Result")
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgekit.hub.weights import clip, rounded
-from edgekit.toolchains.convert.runners import Array
-from edgekit.toolchains.convert.tflite_file import TfliteFile
+from edgekit.toolchains.convert.runtime.runners import Array
+from edgekit.toolchains.convert.tflite.file import TfliteFile
 
 PLACES = {"CONV_2D": (0, 0), "DEPTHWISE_CONV_2D": (0, 3), "FULLY_CONNECTED": (0, 0), "TRANSPOSE_CONV": (2, 0)}
 """Kind → which operand is the activation, and the weights' axis of output channels; weights are operand 1, the bias the one after the first two."""

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from edgekit.hub.graph import array, attribute, constants
 from edgekit.hub.weights import Array
-from edgekit.toolchains.convert.onnx_weights import LEAST_VALUES, channel_axis
+from edgekit.toolchains.convert.quantize.onnx_weights import LEAST_VALUES, channel_axis
 
 INPUT_AXES = {"Conv": 1, "Gemm": 1}
 """Operators that have a bias → the axis of their input that counts channels."""

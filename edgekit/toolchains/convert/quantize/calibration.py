@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.hub.ranges import Histogram
-from edgekit.toolchains.convert.runners import Array, Spec
+from edgekit.toolchains.convert.runtime.runners import Array, Spec
 
 if TYPE_CHECKING:
     from edgekit.toolchains.worker import Job

@@ -19,7 +19,7 @@ from edgekit.hub.graph import array, attribute, constants, readers
 from edgekit.hub.weights import Array, clip, scales
 from edgekit.toolchains.convert.onnx_store.opset import may_rise, rise
 from edgekit.toolchains.convert.onnx_store.pack import FOUR_BITS, Chain
-from edgekit.toolchains.convert.onnx_weights import channel_axes, floats, replace
+from edgekit.toolchains.convert.quantize.onnx_weights import channel_axes, floats, replace
 
 LEAST_BLOCK = 8
 """Smaller blocks cost more in scales than they save: such a weight gets one scale for each channel."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.toolchains.convert.training import Array, Spec
+from edgekit.toolchains.convert.sampling.training import Array, Spec
 
 RANDOM_SAMPLES = 4
 """More than one, so that a file that is right once and wrong after is seen; few, because each runs in every format."""

@@ -69,7 +69,7 @@ def open_runner(path: Path, format_: str, file: Path | None = None) -> Runner:
         made: Runner = plugin(file).open_runner(path)
         return made
     if format_ == "coreml":
-        from edgekit.toolchains.convert.coreml_runner import CoreMl
+        from edgekit.toolchains.convert.runtime.coreml import CoreMl
 
         return CoreMl(path)
     runners: dict[str, Callable[[Path], Runner]] = {"tflite": LiteRt, "onnx": OnnxRuntime}

@@ -15,7 +15,7 @@ from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
 from coremltools.models.utils import _apply_graph_pass
 
-from edgekit.toolchains.convert.coreml_ranges import Integers
+from edgekit.toolchains.convert.quantize.coreml_ranges import Integers
 
 IOS17 = 8
 """The specification version of iOS 17."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgekit.hub.bounds import BOUNDS
 from edgekit.hub.parity import NO_ERROR_DB as EXACT_DB
-from edgekit.toolchains.convert.runners import Array, Runner
+from edgekit.toolchains.convert.runtime.runners import Array, Runner
 
 ENOUGH_DB = 15.0
 """Below it an int8 file is worth another attempt: a right one of a usual network has 20 to 45 dB."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgekit.hub.parity import NO_ERROR_DB as EXACT_DB
 from edgekit.hub.ranges import METHODS
-from edgekit.toolchains.convert.sensitive import Loss
+from edgekit.toolchains.convert.quantize.sensitive import Loss
 
 AUTO_FLOOR_DB = 20.0
 """What `keep_float: auto` asks for: a tenth of the output's amplitude; five networks of five kept their top-1 there."""

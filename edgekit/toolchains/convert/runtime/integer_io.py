@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.hub.integers import to_floats, to_integers
-from edgekit.toolchains.convert.runners import Array, LiteRt, Runner, Spec
+from edgekit.toolchains.convert.runtime.runners import Array, LiteRt, Runner, Spec
 
 Quantization = dict[str, list[dict[str, Any] | None]]
 """`inputs` and `outputs`: of each tensor `scale`, `zero_point` and `dtype`, or None where it is no quantized one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.toolchains.convert.runners import Array, Runner, Spec
+from edgekit.toolchains.convert.runtime.runners import Array, Runner, Spec
 
 Orders = dict[str, list[list[int]]]
 """`inputs` and `outputs`: of each tensor the model's axes in the file's order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from edgekit.toolchains.convert.tflite_file import Operator
+from edgekit.toolchains.convert.tflite.file import Operator
 
 Rules = list[dict[str, Any]]
 

@@ -13,7 +13,7 @@ from edgekit.hub.bodies import CONTROL, captured, in_bodies, types
 from edgekit.hub.graph import Refusal, attribute, constants, set_attribute, title
 from edgekit.hub.lower import lower
 from edgekit.hub.names import rename
-from edgekit.toolchains.convert.tflite_lowerings import LOWERINGS
+from edgekit.toolchains.convert.tflite.lowerings import LOWERINGS
 
 
 def for_while(model: ModelProto) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgekit.hub.ranges import Histogram, affine, limits
-from edgekit.toolchains.convert.calibration import count
-from edgekit.toolchains.convert.coreml_runner import CoreMl
 from edgekit.toolchains.convert.mil.results import rounded
-from edgekit.toolchains.convert.runners import Array
-from edgekit.toolchains.convert.sensitive import before_logarithm
+from edgekit.toolchains.convert.quantize.calibration import count
+from edgekit.toolchains.convert.quantize.sensitive import before_logarithm
+from edgekit.toolchains.convert.runtime.coreml import CoreMl
+from edgekit.toolchains.convert.runtime.runners import Array
 
 QUANTIZABLE = {"conv": ("x",), "linear": ("x",), "matmul": ("x",), "avg_pool": ("x",), "max_pool": ("x",), "add": ("x", "y")}
 """Operation → its parameters that are activations; a matmul is one where it is a linear layer: y is a constant."""

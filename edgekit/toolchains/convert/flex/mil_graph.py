@@ -10,7 +10,7 @@ import coremltools as ct
 import numpy as np
 from coremltools.converters.mil.backend.mil.helper import create_scalar_value, create_tensor_value
 
-from edgekit.toolchains.convert.flex import Array, FixedError, Symbol, pairs, repeated, rule
+from edgekit.toolchains.convert.flex.steps import Array, FixedError, Symbol, pairs, repeated, rule
 
 MIL = ct.proto.MIL_pb2
 DTYPES = {"FLOAT16": np.float16, "FLOAT32": np.float32, "INT8": np.int8, "UINT8": np.uint8, "INT16": np.int16, "UINT16": np.uint16, "INT32": np.int32}
