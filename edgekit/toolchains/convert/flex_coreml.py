@@ -12,8 +12,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import coremltools as ct
-from mil_graph import Comparison, dimensions  # type: ignore[import-not-found]
 
+from edgekit.toolchains.convert.flex.mil_graph import Comparison, dimensions
 from edgekit.toolchains.convert.flex.steps import Axes, FixedError, symbols
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     job.progress("keeping sizes flexible")
     first, second = (ct.utils.load_spec(str(job.inputs[name])) for name in ("file", "other"))
-    weights = tuple(job.inputs[name] / "Data/com.apple.CoreML/weights/weight.bin" for name in ("file", "other"))
+    mine, theirs = (job.inputs[name] / "Data/com.apple.CoreML/weights/weight.bin" for name in ("file", "other"))
     own = {key.removeprefix("edgekit.name."): name for key, name in first.description.metadata.userDefined.items() if key.startswith("edgekit.name.")}
     features = {own.get(feature.name, feature.name): feature.name for feature in first.description.input}
     own_name = {feature.name: own.get(feature.name, feature.name) for feature in [*first.description.input, *first.description.output]}
@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
     shapes = [{feature.name: list(feature.type.multiArrayType.shape) for feature in spec.description.input} for spec in (first, second)]
     try:
         known = symbols(axes, *shapes)
-        comparison = Comparison(*(function(spec) for spec in (first, second)), weights, known)
+        comparison = Comparison(function(first), function(second), (mine, theirs), known)
         comparison.run()
     except FixedError as exc:
         job.refuse(str(exc))
@@ -73,14 +73,14 @@ def describe(first: Any, second: Any, axes: Axes, defaults: dict[str, list[int]]
         if any(axis["listed"] for axis in own.values()):
             notes.append(f"input {mine.name!r} takes any size within its listed ones: Core ML lists whole shapes, at most {MOST_SHAPES}, of one input")
         for place, size in enumerate(default):
-            sizes = theirs.type.multiArrayType.shapeRange.sizeRanges.add()
-            sizes.lowerBound, sizes.upperBound = (own[place]["low"], own[place]["high"]) if place in own else (size, size)
+            bounds = theirs.type.multiArrayType.shapeRange.sizeRanges.add()
+            bounds.lowerBound, bounds.upperBound = (own[place]["low"], own[place]["high"]) if place in own else (size, size)
     told = second.description.metadata.userDefined
     for mine, theirs in zip(first.description.output, second.description.output, strict=True):
-        shape = dimensions(outputs[mine.name])
+        sizes = dimensions(outputs[mine.name])
         del theirs.type.multiArrayType.shape[:]
-        if None not in shape:
-            theirs.type.multiArrayType.shape.extend(shape)
+        if None not in sizes:
+            theirs.type.multiArrayType.shape.extend(sizes)
     for name, default in defaults.items():
         told[f"edgekit.shape.{name}"] = "x".join(map(str, default))
     return notes

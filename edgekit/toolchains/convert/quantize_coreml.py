@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import coremltools as ct
-from coreml_activations import with_pairs  # type: ignore[import-not-found]
-from coreml_weights import float32_weights, int4, int8, matrices  # type: ignore[import-not-found]
 
 from edgekit.hub.mlpackage import save
 from edgekit.toolchains.convert.quantize.attempts import Attempt, Options, Search, Wish, choose, decibels, methods, named, short_of, told, untouched
 from edgekit.toolchains.convert.quantize.calibration import CalibrationSet, require_variety
+from edgekit.toolchains.convert.quantize.coreml_activations import with_pairs
 from edgekit.toolchains.convert.quantize.coreml_ranges import Integers, Simulated, chosen, observed, quantizable, sensitive
+from edgekit.toolchains.convert.quantize.coreml_weights import float32_weights, int4, int8, matrices
 from edgekit.toolchains.convert.quantize.sensitive import Judge, Loss
 from edgekit.toolchains.convert.runtime.coreml import CoreMl
 from edgekit.toolchains.convert.runtime.runners import CannotRunError
