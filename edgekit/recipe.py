@@ -149,6 +149,10 @@ def recipe(name: str, steps: tuple[str, ...], written: str) -> Recipe:
     for step in steps:
         if is_known(step):
             continue
+        if is_known(step.strip().lower()):
+            raise InputError(f"'{step}' is no step: write {'+'.join(one.strip().lower() for one in steps)}, in small letters and without blanks")
+        if not step:
+            raise InputError(f"a step is missing in recipe '{written}': write steps with a + between two, as in prune50+tune+w8a8")
         if takes := misspelt(step, techniques()):
             raise InputError(f"'{step}' is no step{'' if step == written else f' (in recipe {written})'}: {takes}")
         raise unknown("recipe" if step == written else f"step in recipe '{written}':", step, SUPPORTED, also=examples())
@@ -251,6 +255,9 @@ def own_step(path: Path, layer: str, text: str, steps: tuple[str, ...]) -> str:
         step = hub_step(spelled)
         if step is not None and step.technique in meant:
             return spelled
+    if (other := hub_step(text)) is not None and other.technique not in among:
+        added = f"add {other.technique.name} to its steps" if other.technique.strength else f"{other.technique.name} is for all layers or none"
+        raise InputError(f"the recipe {path}: layer '{layer}' = '{text}': {'+'.join(steps)} has no {other.technique.name}: {added}, or write none")
     spelled = meant[0].name + meant[0].separator + text if len(meant) == 1 and text[:1].isdigit() else text
     if takes := misspelt(spelled, meant):
         cure = f"{takes}; or write none"

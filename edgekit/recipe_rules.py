@@ -96,7 +96,7 @@ def about_numbers(steps: Sequence[str], numbers: Set[str], tuned_only: Set[str])
         moved = "+".join([*(step for step in steps if step != number), number])
         return f"{others[0]} stands after {number}, and would take its values off the grid: numbers come last, as in {moved}"
     if after and (number in FLOATS or number in UNLEARNT):
-        moved = "+".join([*(step for step in steps[:place] if step != TUNE), TUNE, number]) if place else "w8+tune"
+        moved = "+".join([*(step for step in steps[:place] if step != TUNE), TUNE, number]) if place else "w8+tune or w8a8+tune"
         why = "loses nothing that tuning could win back" if number in FLOATS else UNLEARNT[number]
         return f"{number} {why}: write {moved}"
     if number in tuned_only and not after:

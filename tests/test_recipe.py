@@ -92,11 +92,12 @@ def test_what_makes_no_sense_is_refused_with_the_reason(name: str, why: str) -> 
     ("name", "message"),
     [
         ("w8a", "unknown recipe 'w8a': did you mean 'w8a8'?"),
-        ("W8A8", "unknown recipe 'W8A8': did you mean 'w8a8'?"),
+        ("W8A8", "'W8A8' is no step: write w8a8, in small letters and without blanks"),
+        ("prune80 + w8", "'prune80 ' is no step: write prune80+w8, in small letters and without blanks"),
+        ("prune80+", "a step is missing in recipe 'prune80+': write steps with a + between two, as in prune50+tune+w8a8"),
         ("prun50+w8a8", "unknown step in recipe 'prun50+w8a8': 'prun50': did you mean 'prune50'?"),
         ("prunes80", "unknown recipe 'prunes80': did you mean 'prune50'?"),
         ("banana", "unknown recipe 'banana': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
-        ("", "unknown recipe '': known are fp32, fp16, w8, w4, w4b32, w8d, w8a8, w8a16"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_one(name: str, message: str) -> None:
@@ -203,6 +204,7 @@ def test_a_bare_strength_is_that_of_the_one_technique(tmp_path: Path) -> None:
     [
         ('steps = "prune80"\n[layers]\nfc = "much"\n', "layer 'fc' = 'much': give a strength of prune, as in prune50, or none"),
         ('steps = "prune80+cluster16"\n[layers]\nfc = "50"\n', "give a strength of prune, cluster"),
+        ('steps = "prune80+tune"\n[layers]\nfc = "cluster16"\n', r"prune80\+tune has no cluster: add cluster to its steps, or write none"),
         ('steps = "w8a8"\n[layers]\nfc = "fp32"\n', "none of its steps has a strength for each layer"),
         ('steps = "prunes80"\n', "unknown recipe 'prunes80': did you mean 'prune"),
         ("steps = prune80\n", "is no TOML"),

@@ -254,6 +254,7 @@ def test_labels_are_learned_from(made: Made) -> None:
     assert said["metric"] == "accuracy"
     assert all(0 <= one["metric"] <= 1 for one in said["history"])
     assert "and the labels" in said["notes"][-1]
+    assert "as chance would" in said["notes"][0]
     assert made["w4"][2]["metric"] is None
 
 

@@ -35,7 +35,7 @@ from edgekit.verbs.source import open_source
 
 @click.command("convert")
 @click.argument("model_path", metavar="MODEL", type=MODEL)
-@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx or all.  [default: all]")
+@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx, all (of these), or executorch.  [default: all]")
 @recipe_option
 @data_option
 @shape_option

@@ -46,7 +46,7 @@ from edgekit.verbs.source import Source, open_source
 @click.command("deploy")
 @click.argument("model_path", metavar="MODEL", type=MODEL)
 @target_option
-@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx or all.  [default: what the device runs]")
+@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx, all (of these), or executorch.  [default: what the device runs]")
 @recipe_option
 @data_option
 @shape_option

@@ -53,7 +53,7 @@ SPACE = 2
 @click.command("search")
 @click.argument("model_path", metavar="MODEL", type=MODEL)
 @target_option
-@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx or all.  [default: what the device runs]")
+@click.option("--to", "to", metavar="FMT,…", help="tflite, coreml, onnx, all (of these), or executorch.  [default: what the device runs]")
 @data_option
 @click.option("--parity", is_flag=True, help="Judge by parity with the model instead of accuracy; --data may then be left out.")
 @shape_option

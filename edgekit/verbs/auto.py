@@ -187,7 +187,8 @@ def corrected(layers: Mapping[str, Sequence[Option]], way: Way, share: float, ta
     else:
         gain = 0
     largest = max((file - gain) / float_ for file, float_ in taken.values())
-    return way, f"{'about ' if gain else ''}{largest:.3f} of the float file's download"
+    most = " at most" if len(taken) > 1 else ""
+    return way, f"{'about ' if gain else ''}{largest:.3f} of the float file's download{most}"
 
 
 def within_drop(path: Sequence[Way], source: Source, budget: Asked, progress: Progress) -> tuple[Way, str]:
@@ -261,5 +262,7 @@ def kept_within(recipes: Sequence[Recipe], limits: Limits, variants: Sequence[Va
             continue
         lost = accuracy.baseline - accuracy.value
         if lost > budget.value:
-            told.append(f"{variant.format} {variant.recipe} loses {lost:.3f} on the {accuracy.n} evaluation samples: ask for less, or give more --data")
+            sure = (lost * (1 - lost) / accuracy.n) ** 0.5
+            found = f"{lost:.3f} ± {sure:.3f} on the {accuracy.n} evaluation samples (one standard error)"
+            told.append(f"{variant.format} {variant.recipe} loses {found}: ask for less, or give more --data")
     return told

@@ -146,7 +146,8 @@ def importance(samples: Samples, seed: int, hub: Path, progress: Progress) -> tu
     """How much each channel matters on samples, as a further input, and a note; no input where there are none, or the network has no gradients."""
     folder = samples.training or samples.calibration
     if folder is None or not toolchain("torch").installed:
-        return {}, ("channels are weighed by their magnitudes: give --data, and install the toolchain torch, to weigh them by what the outputs lose",)
+        cures = [*(["give --data"] if folder is None else []), *([] if toolchain("torch").installed else ["install the toolchain torch"])]
+        return {}, (f"channels are weighed by their magnitudes: {' and '.join(cures)}, to weigh them by what the outputs lose",)
     try:
         outcome = run(Job("torch", "importance", {"hub": hub, "samples": folder}, {"seed": seed}), progress)
     except (InputError, ConvertError) as exc:

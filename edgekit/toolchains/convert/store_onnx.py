@@ -90,7 +90,7 @@ def smaller(before: int, after: int, risen: bool) -> list[str]:
         return ["no smaller than before: compression left nothing in this model that takes few bits"]
     memory = "up to twice the memory of float32, and five times where zeros take a bit each"
     words = f"ONNX Runtime unpacks weights once, when a session is made, which takes {memory}; runs are as fast as without"
-    notes = [f"{before / after:.1f} times smaller by weights in few bits; {words}"] if before > after * 1.02 else []
+    notes = [f"{before / after:.1f} times smaller; {words}"] if before > after * 1.02 else []
     return notes + ([NEEDS] if risen else [])
 
 

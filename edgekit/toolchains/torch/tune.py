@@ -72,10 +72,11 @@ def tuned(job: Job) -> dict[str, Any]:
     size = figures(hub)
     settings = defaults.settings(options, size["macs"], size["parameters"], len(training), shared=student.shares_values, prunes=student.prunes)
     loop = Loop(student, teacher, loss, training, validation, settings, key(job), job.kept, job.progress, defaults.at_once(hub))
+    doubt = loss.doubt(loop.targets, list(validation.batches(loop.chunk)))
     done = loop.run()
     student.write_back(hub, spec)
     stopped = "it was stopped" if done.stopped in done.notes else done.stopped
-    notes = [*done.notes, told(done.history, done.best_epoch, len(training), len(validation), training.labels is not None, stopped)]
+    notes = [*doubt, *done.notes, told(done.history, done.best_epoch, len(training), len(validation), training.labels is not None, stopped)]
     spec.notes += notes
     save(hub, job.out / "hub.onnx")
     spec.save(job.out / NAME)

@@ -36,7 +36,7 @@ class Plan:
     rough: list[str]
     """Names of weights that the recipe could round, whatever it did with them, in order of computation."""
     plain: list[str] = field(default_factory=list)
-    """Initializers with a Spec that are stored as they are, or by their values and not their grid."""
+    """Weights that have a Spec, or could, and are stored as they are: initializers, and constants of the package that no initializer was found for."""
     rounded: int = 0
     """Weights whose scales were rounded to float16."""
     whole: bool = False
@@ -88,7 +88,7 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, rounding: Ro
     """The smallest form of each weight; `weights`: operations of constants, by name."""
     best: dict[bool, dict[str, Form | None]] = {False: {}, True: {}}
     bytes_of = {False: 0, True: 0}
-    lost, met, rough = [], set(), []
+    lost, strange, met, rough = {}, [], set(), []
     for name, operation in weights.items():
         values = np.asarray(operation.outputs[0].val)
         origin = initializers.origin(name, values)
@@ -97,7 +97,9 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, rounding: Ro
             continue
         integers = on_grid(values, origin)
         if integers is None and origin is not None and origin.spec.grid is not None:
-            lost.append(origin.name)
+            lost[name] = origin.name
+        if origin is None:
+            strange.append(name)
         slices = None if origin is None else origin.slices or sliced(integers)
         found = list(forms(values, integers, slices, rounding.whole))
         recipe = rounding.of(name, operation)
@@ -111,10 +113,12 @@ def planned(weights: Mapping[str, Any], initializers: Initializers, rounding: Ro
             bytes_of[new] += plain(values) if form is None else form.nbytes
     new = bytes_of[True] < WORTH * bytes_of[False]
     large = [name for name, array in initializers.values.items() if array.size >= LEAST and array.ndim > 1]
-    lost += [name for name in large if name not in met]
     chosen = {name: form for name, form in best[new].items() if form is not None}
+    plainly = [origin for name, origin in lost.items() if name not in chosen]
+    if any(name not in met for name in large):
+        plainly += [name for name in strange if name not in chosen]
     rounded = sum(form.scale is not None and form.scale.dtype == np.float16 for form in chosen.values())
-    return Plan(new, chosen, rough, lost, rounded, rounding.whole)
+    return Plan(new, chosen, rough, plainly, rounded, rounding.whole)
 
 
 def on_grid(values: Array, origin: Origin | None) -> Integers | None:

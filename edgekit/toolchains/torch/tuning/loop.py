@@ -127,7 +127,8 @@ class Loop:
         while run.epoch < self.run_.epochs and not run.stopped:
             self.epoch()
         if not run.stopped:
-            run.stopped = "all epochs were run"
+            cut = run.epochs < self.settings.epochs
+            run.stopped = f"all {run.epochs} epochs that {self.settings.seconds:g} s have room for were run" if cut else "all epochs were run"
         self.student.restore(self.best)
         return run
 

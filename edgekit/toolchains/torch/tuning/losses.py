@@ -136,6 +136,27 @@ class Loss:
         meant = labels if labels is not None and head.labelled else teacher[head.theirs].argmax(1)
         return int((student[head.mine].argmax(1) == meant).sum())
 
+    def doubt(self, teacher: list[Tensors], batches: list[Any]) -> list[str]:
+        """What to think of labels that the original does not give more often than if they were dealt out at random (Cohen 1960), within three standard errors.
+
+        Args:
+            teacher: its tensors for each of the batches, which have `labels`.
+        """
+        head = self.classed
+        if head is None or not head.labelled or not batches or batches[0].labels is None:
+            return []
+        labels = torch.cat([batch.labels for batch in batches])
+        answers = torch.cat([tensors[head.theirs].argmax(1) for tensors in teacher])
+        n, width = len(labels), head.classes or 0
+        shares = [torch.bincount(one, minlength=width) / n for one in (labels, answers)]
+        chance, right = float((shares[0] * shares[1]).sum()), float((labels == answers).float().mean())
+        if right > chance + 3 * (chance * (1 - chance) / n) ** 0.5:
+            return []
+        return [
+            f"the original gives {right:.1%} of the labels to train with, as chance would ({chance:.1%}): they may belong to other samples; "
+            "give others, or leave them out"
+        ]
+
     def __call__(self, student: Tensors, teacher: Tensors, labels: Tensor | None) -> Tensor:
         total = torch.zeros(())
         for head in self.heads:
