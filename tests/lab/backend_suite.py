@@ -155,7 +155,7 @@ def judge(case: Any, format_: str, *, bare: bool = False) -> Verdict:
             file = (convert_bare if bare else convert)(case, format_, folder)
         except Refused as exc:
             return Verdict(case.name, case.op, "refused", str(exc))
-        runners = worker("runners")
+        runners = worker("runtime.runners")
         try:
             runner = runners.open_runner(file, format_)
             order = [] if bare else [value.name for value in case.model.graph.input]
@@ -199,7 +199,7 @@ def as_asked(array: Any, shape: list[int]) -> Any:
 def caught(case: Any, folder: Path, runner: Any) -> bool:
     """Whether verification against ONNX Runtime holds a wrong file back, on the suite's inputs and on others."""
     parity, bounds = importlib.import_module("edgekit.hub.parity"), importlib.import_module("edgekit.hub.bounds")
-    runners = worker("runners")
+    runners = worker("runtime.runners")
     try:
         source = runners.open_runner(folder / "model.onnx", "onnx")
         for index, feeds in enumerate((case.inputs, others(case.inputs))):
@@ -284,7 +284,7 @@ def main() -> None:
 
     cases, left_out = collect()
     worker("read_onnx")
-    worker("runners").load_runtime(given.to)
+    worker("runtime.runners").load_runtime(given.to)
     worker(f"write_{given.to}")
     if given.again:
         told = json.loads(given.again.read_text())["verdicts"]

@@ -67,9 +67,9 @@ def judge(name: str, format_: str, precision: str) -> str:
             worker(f"write_{format_}").run(Job({"hub": folder / "read/hub.onnx"}, {"precision": precision}, folder / "write"))
         except Refused as exc:
             return f"refused: {exc}"
-        runner = worker("runners").open_runner(folder / f"write/model.{SUFFIX[format_]}", format_)
+        runner = worker("runtime.runners").open_runner(folder / f"write/model.{SUFFIX[format_]}", format_)
         if format_ == "tflite":
-            table = worker("tflite_file").read(folder / "write/model.tflite").table
+            table = worker("tflite.file").read(folder / "write/model.tflite").table
             names = [tensor.name for body in table.subgraphs for tensor in body.tensors]
             if len({*names}) < len(names):
                 return "wrong: tensors share their names, which the quantizer refuses"
