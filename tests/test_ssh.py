@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import paramiko
@@ -23,6 +24,7 @@ from edgekit.files import sha256_file
 from edgekit.transport import Transport, connect
 from tests.conftest import missing
 from tests.lab.sshd import Server, free_port, keygen, running, sshd, wait_until
+from tests.lab.wire import wire
 from tests.test_transport import AWKWARD, ECHO_ARGV
 
 pytestmark = pytest.mark.lab
@@ -527,6 +529,18 @@ def test_one_and_two_jump_hosts(server: Server, tmp_path: Path, monkeypatch: pyt
         jump.start()
         with pytest.raises(Unreachable, match=r"cannot be reached from the jump host .*AllowTcpForwarding"):
             connect("ssh:bench")
+
+
+def test_a_server_that_hangs_up_is_asked_again(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with wire(server.port) as line:
+        known = tmp_path / "known_hosts"
+        known.write_text(server.known_hosts.read_text().replace(f":{server.port} ", f":{line.port} "))
+        lines = [f"  IdentityFile {server.identity}", f"  UserKnownHostsFile {known}"]
+        configure(replace(server, port=line.port), tmp_path / "config", monkeypatch, *lines)
+        line.cut()
+        threading.Timer(0.7, line.mend).start()
+        with connect("ssh:bench") as device:
+            assert device.run(["id", "-un"], timeout_s=10).stdout.strip() == server.user
 
 
 def test_a_proxy_command(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,8 @@ def connect(address: str, *, timeout_s: float = CONNECT_S) -> SshTransport:
                 sock, proxy = ssh_login.through_command(hop.proxy_command)
                 proxies.append(proxy)
             else:
-                sock = ssh_login.dial(address, hop, limit_s)
+                connections.append(ssh_login.reach(address, hop, limit_s))
+                continue
             connections.append(ssh_login.log_in(address, hop, sock, limit_s))
         transport = SshTransport(address, connections, proxies)
         undo.callback(transport.close)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from edgekit.transport.ssh_config import Hop
 # An idle link is asked after this often, so that firewalls keep it; unanswered data for SILENCE_MS ends it.
 KEEPALIVE_S = 15
 SILENCE_MS = 30_000
+
+ASKED, ASK_AGAIN_S = 4, 0.5
+"""How often a host is asked that hangs up at once, and how long after."""
 
 
 def dial(address: str, hop: Hop, timeout_s: float) -> socket.socket:
@@ -53,6 +57,24 @@ def dial(address: str, hop: Hop, timeout_s: float) -> socket.socket:
     return sock
 
 
+def reach(address: str, hop: Hop, timeout_s: float) -> paramiko.Transport:
+    """A logged-in connection to a host, asked for again where that hangs up without a word, as sshd does at random while many log in
+    (sshd_config(5), MaxStartups).
+
+    Raises:
+        Unreachable: see `dial` and `log_in`.
+    """
+    for _ in range(ASKED - 1):
+        with contextlib.suppress(HungUp):
+            return log_in(address, hop, dial(address, hop, timeout_s), timeout_s)
+        time.sleep(ASK_AGAIN_S)
+    return log_in(address, hop, dial(address, hop, timeout_s), timeout_s)
+
+
+class HungUp(Unreachable):
+    """It closed the connection before it said what it is."""
+
+
 def through_command(command: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """A socket whose other end is a ProxyCommand's stdin and stdout."""
     ours, theirs = socket.socketpair()
@@ -69,7 +91,7 @@ def log_in(address: str, hop: Hop, sock: socket.socket | paramiko.Channel, timeo
     Raises:
         Unreachable: not an SSH server, an unknown or changed host key, or the user's keys are refused.
     """
-    connection = None
+    connection, began = None, time.monotonic()
     try:
         connection = paramiko.Transport(sock)  # type: ignore[arg-type]
         connection.banner_timeout = connection.auth_timeout = connection.channel_timeout = timeout_s
@@ -85,7 +107,9 @@ def log_in(address: str, hop: Hop, sock: socket.socket | paramiko.Channel, timeo
         connection.set_keepalive(KEEPALIVE_S)
         return connection
     except (paramiko.SSHException, EOFError, OSError) as exc:
-        raise Unreachable(address, f"{hop.host} port {hop.port} does not speak SSH as expected ({reason(exc)}): check the port, and that sshd is well") from exc
+        hung_up = "protocol banner" in str(exc) and time.monotonic() - began < timeout_s / 2
+        kind = HungUp if hung_up else Unreachable
+        raise kind(address, f"{hop.host} port {hop.port} does not speak SSH as expected ({reason(exc)}): check the port, and that sshd is well") from exc
     finally:
         if connection is None:
             sock.close()
