@@ -124,6 +124,14 @@ def compare(reference: Path, outputs: Path, n_outputs: int) -> dict[str, Any]:
     }
 
 
+def chance(answers: Array, labels: Array, classes: int) -> float:
+    """The share that would be right if the same labels (int [n]) were dealt out to the samples at random: the sum over classes of the labels' share times
+    the answers' share (Cohen 1960, "A Coefficient of Agreement for Nominal Scales", p. 39). Labels of one class alone are right however they are dealt, so
+    there it is one over the number of classes."""
+    labelled, answered = (np.bincount(one, minlength=classes) / len(labels) for one in (labels, answers))
+    return 1 / classes if np.count_nonzero(labelled) == 1 else float(labelled @ answered)
+
+
 def top1_accuracy(outputs: Path, labels: Path) -> float:
     """Share of samples whose first output [n, 1, classes] is largest at the label ([n], integer).
 

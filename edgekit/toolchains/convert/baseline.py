@@ -15,15 +15,11 @@ if TYPE_CHECKING:
 def run(job: Job) -> dict[str, Any]:
     """`reference` (tensor folder of outputs), `labels` (int [n]) → `top1`, `chance`, `n`.
 
-    `chance` is the share that would be right if the same labels were dealt out to the samples at random: the sum over classes of the labels' share times
-    the answers' share (Cohen 1960, "A Coefficient of Agreement for Nominal Scales", p. 39). Labels of one class alone are right however they are dealt, so
-    there it is one over the number of classes. `top1` is None where the first output is no scores of classes.
+    `chance` is `parity.chance`; `top1` is None where the first output is no scores of classes.
     """
     scores, labels = parity.open_tensor(job.inputs["reference"], 0), np.load(job.inputs["labels"], allow_pickle=False)
     n = int(labels.shape[0])
     if not parity.is_scores(scores):
         return {"top1": None, "chance": 0.0, "n": n}
-    answers, classes = parity.top1(scores), int(scores.shape[-1])
-    labelled, answered = (np.bincount(one, minlength=classes) / n for one in (labels, answers))
-    alone = np.count_nonzero(labelled) == 1
-    return {"top1": float(np.mean(answers == labels)), "chance": 1 / classes if alone else float(labelled @ answered), "n": n}
+    answers = parity.top1(scores)
+    return {"top1": float(np.mean(answers == labels)), "chance": parity.chance(answers, labels, int(scores.shape[-1])), "n": n}

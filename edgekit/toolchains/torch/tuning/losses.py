@@ -15,6 +15,7 @@ import torch
 from onnx import ModelProto
 
 from edgekit.compress.layers import layers
+from edgekit.hub import parity
 from edgekit.hub.graph import Refusal, makers, spec, static_shapes
 
 Tensor = Any
@@ -137,7 +138,7 @@ class Loss:
         return int((student[head.mine].argmax(1) == meant).sum())
 
     def doubt(self, teacher: list[Tensors], batches: list[Any]) -> list[str]:
-        """What to think of labels that the original does not give more often than if they were dealt out at random (Cohen 1960), within three standard errors.
+        """What to think of labels that the original does not give more often than if they were dealt out at random, within three standard errors.
 
         Args:
             teacher: its tensors for each of the batches, which have `labels`.
@@ -147,9 +148,8 @@ class Loss:
             return []
         labels = torch.cat([batch.labels for batch in batches])
         answers = torch.cat([tensors[head.theirs].argmax(1) for tensors in teacher])
-        n, width = len(labels), head.classes or 0
-        shares = [torch.bincount(one, minlength=width) / n for one in (labels, answers)]
-        chance, right = float((shares[0] * shares[1]).sum()), float((labels == answers).float().mean())
+        n, right = len(labels), float((labels == answers).float().mean())
+        chance = parity.chance(answers.numpy(), labels.numpy(), head.classes or 1)
         if right > chance + 3 * (chance * (1 - chance) / n) ** 0.5:
             return []
         return [
