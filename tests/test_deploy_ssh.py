@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.store import open_store
 from tests.lab.cli import EDGEKIT, edgekit
+from tests.lab.faults import stored, whole
 from tests.lab.networks import digits
 from tests.lab.sshd import Server, sshd, wait_until
 
@@ -99,25 +99,23 @@ def test_a_host_that_drops_half_way_fails_its_variants_and_keeps_what_was_measur
         argv = ["deploy", model[0], "--target", dropping.address, "--to", "tflite", "--recipe", "fp32,fp16,w8,w8d", "--data", model[1], "--json"]
         env = {**os.environ, "EDGEKIT_SSH_CONFIG": str(dropping.config)}
         with subprocess.Popen([EDGEKIT, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as deploy:
-            wait_until(lambda: kept() >= 1, 120)
+            wait_until(lambda: whole(stored()), 120)
             dropping.kill()
             stdout, stderr = deploy.communicate(timeout=120)
     assert "Traceback" not in stderr
-    by_recipe = {variant["recipe"]: variant for variant in json.loads(stdout)["variants"]}
-    assert by_recipe["fp32"]["status"] == "ok"
-    assert by_recipe["fp32"]["latency_ns"] is not None
-    assert by_recipe["w8d"]["status"] == "failed"
-    assert "connection" in by_recipe["w8d"]["error"]
-    assert by_recipe["w8d"]["latency_ns"] is None
+    measured = {variant.recipe for variant in whole(stored())}
+    variants = json.loads(stdout)["variants"]
+    assert 1 <= len(measured) < len(variants)
+    for variant in variants:  # one that was disturbed is to be repeated, and so not measured to its end
+        if variant["recipe"] in measured:
+            assert variant["status"] == "ok"
+            assert variant["latency_ns"] is not None
+        else:
+            assert variant["status"] == "failed"
+            assert "connection" in variant["error"]
+            assert variant["latency_ns"] is None or not variant["conditions"]["complete"]
     assert json.loads(stdout)["chosen"] is not None
-    assert edgekit("runs", "show", "last", "--json").json["variants"] == json.loads(stdout)["variants"]
-
-
-def kept() -> int:
-    """How many variants the newest run has in the store."""
-    with open_store() as store:
-        newest = store.list(1)
-    return newest[0].variants if newest else 0
+    assert edgekit("runs", "show", "last", "--json").json["variants"] == variants
 
 
 def test_stopping_edgekit_ends_what_runs_on_the_device(server: Server, model: tuple[Path, Path]) -> None:
