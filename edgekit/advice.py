@@ -37,7 +37,9 @@ class Rule(BaseModel):
     steps: str
     """Regular expression that a step of the recipe matches as a whole."""
     says: str
-    """`{step}` is that step."""
+    """Of such steps: what follows their names and a colon."""
+    cite: str
+    """The source in few words."""
     source: str
     """The paper, or what was measured and on what."""
     formats: tuple[str, ...] = ()
@@ -62,9 +64,10 @@ class Advice:
     """A rule that holds, and for which files."""
 
     rule: Rule
-    says: str
-    variants: tuple[str, ...]
-    """`tflite prune50+w8`"""
+    steps: tuple[str, ...]
+    """Those that it is about: `prune50`, `prune80`."""
+    variants: tuple[tuple[str, str], ...]
+    """Formats and recipes."""
 
 
 def advice(planned: Sequence[tuple[Recipe, str]], machine: str | None, figures: Figures) -> list[Advice]:
@@ -76,12 +79,10 @@ def advice(planned: Sequence[tuple[Recipe, str]], machine: str | None, figures: 
     """
     found = []
     for rule in rules():
-        said: dict[str, list[str]] = {}
-        for recipe, name in planned if holds(rule, machine, figures) else ():
-            step = step_of(rule, recipe)
-            if step is not None and (not rule.formats or name in rule.formats):
-                said.setdefault(rule.says.format(step=step), []).append(f"{name} {recipe.name}")
-        found += [Advice(rule, words, tuple(variants)) for words, variants in said.items()]
+        about = [(recipe, name) for recipe, name in planned if holds(rule, machine, figures) and name in (rule.formats or (name,))]
+        steps = {(name, recipe.name): step for recipe, name in about if (step := step_of(rule, recipe)) is not None}
+        if steps:
+            found.append(Advice(rule, tuple(dict.fromkeys(steps.values())), tuple(steps)))
     return found
 
 

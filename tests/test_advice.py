@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
 from edgekit.advice import Figures, advice, rules
+from edgekit.cli.advising import line
 from edgekit.recipe import parse
 from edgekit.records import Model
 from edgekit.verbs.convert import planned
@@ -55,7 +57,20 @@ def test_a_rule_holds_where_it_should(recipe: str, figures: Figures, machine: st
 def test_it_is_said_once_for_all_files_that_it_is_about() -> None:
     found = advice([(parse(recipe), name) for recipe in ("cluster16+tune", "cluster16+tune+w8") for name in ("tflite", "coreml")], None, LARGE)
     about = {one.rule.id: one.variants for one in found}
-    assert about["A12"] == ("tflite cluster16+tune", "tflite cluster16+tune+w8")
+    assert about["A12"] == (("tflite", "cluster16+tune"), ("tflite", "cluster16+tune+w8"))
+
+
+def test_steps_of_which_the_same_is_known_are_one_line() -> None:
+    planned = [(parse(recipe), name) for recipe in ("prune50", "prune80", "channels50+w8") for name in ("tflite", "onnx")]
+    files = [(name, recipe.name) for recipe, name in planned]
+    lines = {one.rule.id: Text.from_markup(line(one, files)).plain for one in advice(planned, None, DEPTHWISE)}
+    cites = {rule.id: rule.cite for rule in rules()}
+    assert lines["A01"].startswith("advice A01 prune50, prune80: smaller to download")
+    assert lines["A01"].endswith(f" (onnx; {cites['A01']})")
+    assert lines["A11"].startswith("advice A11 prune50, prune80 without tuning: ")
+    assert lines["A11"].endswith(f" ({cites['A11']})")
+    assert lines["A14"].startswith("advice A14 channels50 without tuning: ")
+    assert lines["A14"].endswith(f" (channels50+w8; {cites['A14']})")
 
 
 def test_rules_are_numbered_and_each_has_a_source() -> None:
@@ -77,7 +92,7 @@ def test_convert_and_deploy_say_it_before_they_begin_unless_told_not_to(tmp_path
     network = save(classifier(), tmp_path / "net.onnx")
     argv = ["convert", network, "--to", "onnx", "--recipe", "w8", "-o", tmp_path]
     before = edgekit(*argv, "--json")
-    assert "advice A15 the model has few parameters, so w8 saves less than its bits say" in before.stderr
+    assert "advice A15 w8: less is saved than the bits say, as the model has few parameters" in before.stderr
     assert before.json["artifacts"][0]["status"] == "ok"
     assert "advice" not in edgekit(*argv, "--no-advice").stderr
     deployed = edgekit("deploy", network, "--target", "local", "--to", "onnx", "--recipe", "w8")

@@ -29,6 +29,13 @@ def test_compressed_files_tell_what_they_are_held_to() -> None:
     assert held_to([variant("w8", None, 0)], "net.pt2") == []
 
 
+def test_of_several_files_the_least_agreement_is_told() -> None:
+    (told,) = held_to([variant("prune50", "fp32", 131.2), variant("cluster16", "fp32", 127.1), variant("bits4", "fp32", 250.0)], "net.pt2")
+    assert told.endswith(": 3 files 127 dB or more (fp32 allows errors of 0.0001 of the range)")
+    (told,) = held_to([variant("prune50", "fp32", 250.0), variant("cluster16", "fp32", 250.0)], "net.pt2")
+    assert told.endswith(": 2 files exact (fp32 allows errors of 0.0001 of the range)")
+
+
 @pytest.mark.parametrize(
     ("n", "origin", "told"),
     [

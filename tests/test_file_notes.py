@@ -23,6 +23,8 @@ def test_the_same_note_is_one_line_with_all_files_that_it_is_about() -> None:
     files = [made("tflite", "w8d", "slower"), made("tflite", "w4", "slower", "w4 needs 18"), made("coreml", "fp32", "fixed"), made("coreml", "w4", "fixed")]
     assert file_notes(files, WHOLE) == ["tflite: slower", "tflite w4: needs 18", "coreml: fixed"]
     assert file_notes([made("onnx", "w8", "a"), made("coreml", "w8", "a")], WHOLE) == ["all files: a"]
+    both = [made(fmt, recipe, *(["bits4: rounded."] if recipe == "bits4" else [])) for fmt in ("onnx", "coreml") for recipe in ("bits4", "fp32")]
+    assert file_notes(both, WHOLE) == ["bits4: rounded"]
     assert file_notes([made("onnx", "w8", "a")], WHOLE) == ["onnx w8: a"]
     assert file_notes([made("coreml", "w8", "w8 needs 17"), made("coreml", "w8a8", "w8a8 needs 17"), made("coreml", "fp32")], WHOLE) == [
         "coreml w8, w8a8: needs 17"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -11,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from edgekit.cli.say import Column, out, print_table, working
+from edgekit.cli.say import Column, Terminal, broken, out, print_table, working
 from tests.lab.cli import EDGEKIT
 
 NAMES = [Column("run"), Column("model", shortened=True), Column("device", shortened=True, drop=1), Column("started", drop=2), Column("p50", right=True)]
@@ -51,6 +53,31 @@ def test_names_are_shortened_before_a_column_goes(lines: Callable[[int], list[st
     assert lines(200)[1].split("  ") == ROW
 
 
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        ("a word", ["a word"]),
+        ("one two three four", ["one two", "  three four"]),
+        ("twelve cells and more", ["twelve cells", "  and more"]),
+        ("at /a/path/that/is/wide so", ["at", "  /a/path/that/is/wide", "  so"]),
+        ("two\n  lines of words", ["two", "  lines of", "  words"]),
+        ("", [""]),
+        ("数字数字 数字", ["数字数字", "  数字"]),
+    ],
+)
+def test_words_stay_whole(words: str, lines: list[str]) -> None:
+    assert broken(Text(words), 12).plain.split("\n") == lines
+
+
+def test_a_line_is_broken_on_a_terminal_alone() -> None:
+    words = f"{'a word ' * 40}[bold]end[/bold]"
+    for terminal, lines in ((True, 4), (False, 1)):
+        told = io.StringIO()
+        Terminal(file=told, width=80, force_terminal=terminal, color_system=None).print(words)
+        assert len(told.getvalue().splitlines()) == lines
+        assert told.getvalue().split() == [*["a", "word"] * 40, "end"]
+
+
 def test_an_empty_table_has_its_heads(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([Column("run"), Column("p50")], [])
     assert capsys.readouterr().out.split() == ["run", "p50"]
@@ -65,8 +92,8 @@ def test_on_a_pipe_a_count_is_told_every_half_minute(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.splitlines() == ["measuring: 3 runs", "measuring: 34 runs"]
 
 
-def on_terminal(*argv: str | Path, **env: str) -> str:
-    """What a command writes to a terminal."""
+def on_terminal(*argv: str | Path, code: int = 0, **env: str) -> str:
+    """What a command writes to a terminal before it ends with `code`."""
     ours, theirs = pty.openpty()
     clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "FORCE_COLOR")}
     done = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env={**clean, "TERM": "xterm", **env})
@@ -78,7 +105,7 @@ def on_terminal(*argv: str | Path, **env: str) -> str:
     except OSError:  # the terminal's other side is closed
         pass
     os.close(ours)
-    assert done.wait(20) == 0
+    assert done.wait(20) == code
     return said.decode()
 
 
@@ -88,6 +115,14 @@ def test_no_escape_codes_where_they_are_not_wanted(wish: dict[str, str]) -> None
     said = on_terminal(EDGEKIT, "explain", "memory", **wish)
     assert "memory" in said
     assert "\x1b" not in said
+
+
+def test_errors_are_broken_between_words_too() -> None:
+    lines = on_terminal(EDGEKIT, "inspect", "nothing.onnx", code=2, COLUMNS="30", NO_COLOR="1").splitlines()
+    assert lines[0].startswith("error: nothing.onnx")
+    assert len(lines) > 1
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert all(len(line) <= 30 or " " not in line.strip() for line in lines)
 
 
 PROGRAM = """

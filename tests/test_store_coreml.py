@@ -214,7 +214,7 @@ def test_each_weight_has_its_smallest_form_and_the_values_of_the_hub(whole: Stor
     for name, form in FORMS.items():
         assert np.array_equal(whole.found[f"{called(name)}_{form}"], in_mil(name, DRAWN[name][0])), name
     assert whole.found["version"] == 9
-    assert "it needs iOS 18, macOS 15 or later" in whole.notes
+    assert "needs iOS 18, macOS 15 or later" in whole.notes
     assert "1 weight is stored as a mask and, of what is not zero, palettes with indices of 4 bits" in whole.notes
     found = verified(tmp_path, whole.made, whole.package, "coreml")
     assert found["parity"]["max_abs"] < 1e-5

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 import json
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
 
 import click
@@ -122,5 +125,13 @@ def say_error(argv: list[str], kind: str, message: str, exit_code: int) -> int:
         print(json.dumps(body, indent=1))
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
     style = ("\033[1;31m", "\033[0m") if sys.stderr.isatty() and not plain else ("", "")
-    print(f"{style[0]}error:{style[1]} {message}", file=sys.stderr)
+    print(f"{style[0]}error:{style[1]} {broken(message) if sys.stderr.isatty() else message}", file=sys.stderr)
     return exit_code
+
+
+def broken(message: str) -> str:
+    """The lines that follow `error: ` on a terminal: broken between words, and set in."""
+    width, _ = shutil.get_terminal_size()
+    fill = functools.partial(textwrap.fill, width=width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+    first, *others = message.split("\n")
+    return "\n".join([fill(first, initial_indent="error: ").removeprefix("error: "), *map(fill, others)])

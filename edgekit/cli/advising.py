@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from edgekit.advice import Advice, Figures, Rule, advice, rules
+from edgekit.cli.file_notes import Name, names
 from edgekit.cli.say import err
 from edgekit.device import Device
 from edgekit.recipe import Recipe
@@ -22,11 +23,12 @@ advice_option = click.option("--no-advice", is_flag=True, help="Keep what is kno
 
 
 def advise(source: Source, planned: Sequence[tuple[Recipe, Format]], device: Device | None, progress: Progress) -> None:
-    """Print the rules that hold for files that will be made, a line each."""
+    """Print the rules that hold for files that will be made, a line each: the steps, what is known of them, and who says so."""
     if not planned:
         return
+    files = [(fmt.name, recipe.name) for recipe, fmt in planned]
     for one in advice([(recipe, fmt.name) for recipe, fmt in planned], machine_of(device), figures_of(source.model, progress)):
-        err.print(line(one), soft_wrap=True)
+        err.print(line(one, files), soft_wrap=True)
 
 
 def tell_baseline(source: Source, progress: Progress) -> None:
@@ -58,9 +60,17 @@ def machine_of(device: Device | None) -> str | None:
     return device.profile.facts.arch.value if device.profile and device.profile.facts.arch else None
 
 
-def line(one: Advice) -> str:
-    about = ", ".join(one.variants)
-    return f"[cyan]advice {one.rule.id}[/cyan] {escape(one.says)} [dim]({escape(about)}; {escape(one.rule.source)})[/dim]"
+def line(one: Advice, files: Sequence[Name]) -> str:
+    """`advice A11 prune50 without tuning: … (measured: …)`, with the files that it is about where the steps do not tell.
+
+    Args:
+        files: all that will be made.
+    """
+    steps = ", ".join(one.steps)
+    about = f" {names(one.variants, files)}".removesuffix(f" {steps}").strip()  # the formats alone, where recipes are those steps
+    source = f"{about}; {one.rule.cite}" if about else one.rule.cite
+    untuned = " without tuning" if one.rule.untuned else ""
+    return f"[cyan]advice {one.rule.id}[/cyan] [bold]{escape(steps)}[/bold]{untuned}: {escape(one.rule.says)} [dim]({escape(source)})[/dim]"
 
 
 def told(rule: Rule) -> Iterator[str]:
@@ -80,7 +90,7 @@ def told(rule: Rule) -> Iterator[str]:
 def explained() -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Each rule as a section: its name, what it says, and facts."""
     for rule in rules():
-        yield f"{rule.id}  {heading(rule)}", rule.says.format(step="it"), tuple(told(rule))
+        yield f"{rule.id}  {heading(rule)}", rule.says, tuple(told(rule))
 
 
 SPELLED = (

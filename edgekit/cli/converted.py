@@ -8,9 +8,9 @@ from rich.text import Text
 
 from edgekit.cli.compression import compression_cells, compression_columns
 from edgekit.cli.say import Column, print_table, status_text
-from edgekit.cli.show import accuracy_text, sqnr_text
+from edgekit.cli.show import EXACT_DB, accuracy_text, sqnr_text
 from edgekit.hub.bounds import told
-from edgekit.records import Variant
+from edgekit.records import Parity, Variant
 from edgekit.units import bytes_text
 
 
@@ -50,12 +50,19 @@ def held_to(variants: Sequence[Variant], model: str) -> list[str]:
     Args:
         model: the source model's name.
     """
-    files: dict[str, list[str]] = {}
+    files: dict[str, list[tuple[str, Parity]]] = {}
     for one in variants:
         if one.artifact is not None and one.artifact.compression is not None and one.artifact.agreement is not None:
-            found = f"{one.format} {one.recipe} {sqnr_text(one.artifact.agreement)}"
-            files.setdefault(told(one.artifact.compression.numbers), []).append(found)
+            files.setdefault(told(one.artifact.compression.numbers), []).append((f"{one.format} {one.recipe}", one.artifact.agreement))
     if not files:
         return []
-    kept = "; ".join(f"{', '.join(names)} ({bound})" for bound, names in files.items())
+    kept = "; ".join(f"{agreement_text(found)} ({bound})" for bound, found in files.items())
     return [f"SQNR and top-1 in the table are against {model}; a file is held to the compressed network that it is of: {kept}"]
+
+
+def agreement_text(found: Sequence[tuple[str, Parity]]) -> str:
+    """`onnx prune50 131 dB`; of several the least: `3 files 131 dB or more`."""
+    name, least = min(found, key=lambda one: (not one[1].has_nan, one[1].sqnr_db))
+    if len(found) == 1:
+        return f"{name} {sqnr_text(least)}"
+    return f"{len(found)} files {sqnr_text(least)}" + (" or more" if least.sqnr_db < EXACT_DB else "")

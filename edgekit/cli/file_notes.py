@@ -39,7 +39,7 @@ def file_notes(variants: Sequence[Variant], whole: str) -> list[str]:
             if FIGURES in note:
                 figures = True
             else:
-                owners.setdefault(note.removeprefix(f"{one.recipe} "), []).append(file)
+                owners.setdefault(note.removeprefix(f"{one.recipe} ").removeprefix(f"{one.recipe}: ").removesuffix("."), []).append(file)
     alike: dict[tuple[str, tuple[Name, ...]], list[str]] = {}
     for note, who in owners.items():
         alike.setdefault((re.sub(r"(input |output )?'[^']*'", "'…'", note), tuple(who)), []).append(note)
@@ -58,7 +58,7 @@ def shortened(notes: Sequence[str]) -> str:
 
 
 def names(who: Sequence[Name], files: Sequence[Name]) -> str:
-    """`tflite w8d, w4; coreml`: the recipes of each format, none where it is all of them, of several."""
+    """`tflite w8d, w4; coreml`: the recipes of each format, none where it is all of them, of several; or `w8, w4` of all their formats, if that is shorter."""
     if len(files) > 1 and set(who) == set(files):
         return "all files"
     parts = []
@@ -66,4 +66,7 @@ def names(who: Sequence[Name], files: Sequence[Name]) -> str:
         mine = [recipe for one, recipe in who if one == fmt]
         every = [recipe for one, recipe in files if one == fmt]
         parts.append(fmt if len(every) > 1 and len(mine) == len(every) else f"{fmt} {', '.join(mine)}")
-    return "; ".join(parts)
+    by_format = "; ".join(parts)
+    recipes = dict.fromkeys(recipe for _, recipe in who)
+    everywhere = all(len(alike := [one for one in files if one[1] == recipe]) > 1 and set(alike) <= set(who) for recipe in recipes)
+    return min(by_format, ", ".join(recipes), key=len) if everywhere else by_format

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.table import Table
@@ -32,14 +33,41 @@ SHORTENED = 12
 """Characters that a name keeps where a terminal is narrow."""
 
 
+SET_IN = "  "
+"""Before what goes on of a line that is wider than the terminal."""
+
+
 class Terminal(Console):
-    """A console whose reader may go away, as `| head` does: that is no error."""
+    """A console whose reader may go away, as `| head` does: that is no error. Words are broken into lines on a terminal, and stay one on a pipe."""
+
+    def print(self, *objects: Any, markup: bool | None = None, **options: Any) -> None:
+        words = "width" not in options and all(isinstance(one, str | Text) for one in objects)
+        if words and self.is_terminal:
+            objects = tuple(broken(one if isinstance(one, Text) else self.render_str(one, markup=markup), self.width) for one in objects)
+        super().print(*objects, markup=markup, **{"soft_wrap": words, **options})
 
     def on_broken_pipe(self) -> None:
         try:
             super().on_broken_pipe()  # nothing is left to flush to
         except SystemExit as exc:
             raise SystemExit(0) from exc
+
+
+def broken(text: Text, width: int) -> Text:
+    """Lines of whole words, as wide as the terminal at most; a word that is wider, as a path may be, stays whole."""
+    lines = []
+    for line in text.split(allow_blank=True):
+        offsets, taken = [], 0
+        for word in re.finditer(r"\s*\S+\s*", line.plain):
+            if taken and taken + cell_len(word.group().rstrip()) > width:
+                offsets.append(word.start())
+                taken = len(SET_IN)
+            taken += cell_len(word.group())
+        first, *others = line.divide(offsets)
+        lines += [first, *(Text.assemble(SET_IN, one) for one in others)]
+    for line in lines:
+        line.rstrip()
+    return Text("\n").join(lines)
 
 
 def console(stderr: bool = False) -> Console:

@@ -79,7 +79,7 @@ def print_search(found: Search, title: str, labelled: bool, again: Again) -> Non
         like = "it again" if found.recommended.tune_s is None else "one that is tuned for about as long"
         out.print(f"to package that very file, or to make {like}:", style="dim")
         for command in (packs(found.recommended), again(found.recommended)):
-            out.print(f"  {command}", markup=False, soft_wrap=True)
+            out.out(f"  {command}")
     elif rows:
         out.print(f"[bold yellow]nothing to ship[/bold yellow]: {why_none(found)}")
     err.print(f"{found.elapsed_s:.0f} s, {found.new} new trials; ended: {found.stopped}; the same command goes on with more", style="dim")

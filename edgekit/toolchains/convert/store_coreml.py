@@ -66,7 +66,7 @@ def run(job: Job) -> dict[str, Any]:
     made = model.get_spec()
     save(model, made, job.out / "model.mlpackage")
     target = TARGETS.get(made.specificationVersion, f"specification version {made.specificationVersion}")
-    result = {"route": route, "notes": [*small.plan.notes, *notes, f"it needs {target} or later"]}
+    result = {"route": route, "notes": [*small.plan.notes, *notes, f"needs {target} or later"]}
     return result if judged is None else {**result, "judged": judged}
 
 
