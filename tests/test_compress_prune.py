@@ -127,7 +127,7 @@ def test_n_of_m_keeps_the_largest_of_each_run_of_input_channels(strength: str, n
             assert new.tolist() == [value if place in largest else 0 for place, value in enumerate(old)]
         assert spec.of(name).sparse == Sparse(strength)
     assert (after["k1"] == before["k1"]).all()
-    assert notes[1] == f"prune{strength}: left as they are, because their shape does not allow the pattern: first, deep."
+    assert notes[1] == f"prune{strength}: left as they are, because the pattern needs input channels in runs of {m}: first, deep."
 
 
 def test_of_equal_weights_the_first_n_stay() -> None:
@@ -138,7 +138,7 @@ def test_of_equal_weights_the_first_n_stay() -> None:
 def test_blocks_go_by_their_l1_norm() -> None:
     model, spec = convnet(), Spec()
     before = values(model)
-    prune.apply(model, spec, "50block4", Wish(per_layer=True))
+    notes = prune.apply(model, spec, "50block4", Wish(per_layer=True))
     after = values(model)
     norms = np.abs(before["k3"]).reshape(4, 4, 8).sum(1)
     kept = norms > np.sort(norms, axis=None)[15]
@@ -146,6 +146,7 @@ def test_blocks_go_by_their_l1_norm() -> None:
     assert (after["k2"] == before["k2"]).all(), "depthwise channels share no input"
     assert (after["w"] == before["w"]).all(), "ten outputs are no blocks of four"
     assert spec.of("k3").sparse == Sparse("block4")
+    assert notes[1] == "prune50block4: left as they are, because the pattern needs output channels in blocks of 4, and more than one input to each: deep, last."
 
 
 def test_zeros_and_palettes_from_before_are_kept() -> None:
@@ -168,7 +169,8 @@ def test_zeros_and_palettes_from_before_are_kept() -> None:
         ("50", Wish(skip=frozenset({"lats"})), "There is no layer 'lats'"),
         ("50", Wish(overrides={"first": "many"}), "prune has no strength 'many'.*'first'"),
         ("50", Wish(overrides={"first": "2:4"}), "prune2:4 needs input channels in runs of 4: the weights of 'first' are 8×3×3×3"),
-        ("7:9", Wish(), "prune7:9 needs input channels in runs of 9"),
+        ("7:9", Wish(), r"prune7:9 needs input channels in runs of 9; no layer has that: first \(8×3×3×3\), .* and 1 more. Take prune22, or another pattern."),
+        ("50block3", Wish(), "prune50block3 needs output channels in blocks of 3, .*; no layer has that: .* Take prune50, or another pattern."),
         ("50block4", Wish(overrides={"deep": "50block4"}), "prune50block4 needs output channels in blocks of 4, .*'deep' are 8×1×3×3"),
         ("4:4", Wish(), "prune has no strength '4:4'"),
         ("50", Wish(skip=frozenset({"first", "deep", "point", "last"})), "prune has nothing to change"),

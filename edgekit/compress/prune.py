@@ -42,13 +42,15 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
     """
     weights, notes = Weights(model), []
     for mine, group in chosen(layers(model), "prune", strength, wish).items():
-        fitting = fitted(group, mine, wish)
+        fitting, wants = fitted(group, mine, wish)
         change, kept = Change(), dict[str, float]()
         for layer, mask in masked(weights, fitting, mine, wish.per_layer):
             zeros = change.zeros
             weights.replace(layer.weight, change.counting(partial(zeroed, mask=mask, layer=layer, strength=mine, known=spec.of(layer.weight))))
             kept[layer.weight] = (mask.size - change.zeros + zeros) / mask.size
-        notes += said(mine, change, fitting, kept, [layer.name for layer in group if layer not in fitting])
+        notes.append(said(mine, change, fitting, kept))
+        if left := [layer.name for layer in group if layer not in fitting]:
+            notes.append(f"prune{mine}: left as they are, because the pattern needs {wants}: {listed(left)}.")
     return notes
 
 
@@ -107,25 +109,31 @@ def block_of(strength: str) -> int:
     return int(strength.partition("block")[2] or 1)
 
 
-def fitted(group: Sequence[Layer], strength: str, wish: Wish) -> list[Layer]:
-    """The layers whose shape allows the pattern.
+def fitted(group: Sequence[Layer], strength: str, wish: Wish) -> tuple[list[Layer], str]:
+    """The layers whose shape allows the pattern, and what it needs, in words.
 
     Raises:
         Refusal: none does, or one that the wish names does not.
     """
     if ":" in strength:
-        _, m = ratio(strength)
-        wants = f"input channels in runs of {m}"
+        n, m = ratio(strength)
+        wants, plain = f"input channels in runs of {m}", round(100 * (m - n) / m)
         fitting = [layer for layer in group if fits_n_of_m(layer, m)]
     else:
-        block = block_of(strength)
+        block, plain = block_of(strength), round(100 * share(strength))
         wants = f"output channels in blocks of {block}, and more than one input to each"
         fitting = [layer for layer in group if block == 1 or fits_blocks(layer, block)]
-    wrong = [layer for layer in group if layer not in fitting and (is_named(layer, wish) or not fitting)]
-    if wrong:
-        shape = "×".join(map(str, wrong[0].shape))
-        raise Refusal(f"prune{strength} needs {wants}: the weights of {wrong[0].name!r} are {shape}. Leave it out, or prune it without a pattern.")
-    return fitting
+    if wrong := next((layer for layer in group if layer not in fitting and is_named(layer, wish)), None):
+        raise Refusal(f"prune{strength} needs {wants}: the weights of {wrong.name!r} are {shaped(wrong)}. Leave it out, or prune it without a pattern.")
+    if not fitting:
+        found = listed([f"{layer.name} ({shaped(layer)})" for layer in group])
+        raise Refusal(f"prune{strength} needs {wants}; no layer has that: {found}. Take prune{plain}, or another pattern.")
+    return fitting, wants
+
+
+def shaped(layer: Layer) -> str:
+    """The shape of its weights, such as `8×3×3×3`."""
+    return "×".join(map(str, layer.shape))
 
 
 def remember(tensor: Tensor, strength: str, after: Array) -> None:
@@ -147,16 +155,13 @@ def values_in(weights: Array, palette: Palette) -> int:
     return max(int(np.unique(slices[start : start + palette.group]).size) for start in range(0, len(slices), palette.group))
 
 
-def said(strength: str, change: Change, fitting: Sequence[Layer], kept: Mapping[str, float], left: list[str]) -> list[str]:
-    """The notes of one strength."""
+def said(strength: str, change: Change, fitting: Sequence[Layer], kept: Mapping[str, float]) -> str:
+    """What was done at one strength."""
     macs = sum(layer.macs * kept[layer.weight] for layer in fitting) / max(1, sum(layer.macs for layer in fitting))
     fewest, most = max(fitting, key=lambda layer: kept[layer.weight]), min(fitting, key=lambda layer: kept[layer.weight])
     spread_out = f", from {1 - kept[fewest.weight]:.1%} ({fewest.name}) to {1 - kept[most.weight]:.1%} ({most.name})"
-    notes = [
+    return (
         f"prune{strength}: {change.zeros / change.weights:.1%} of {counted(change.weights, 'weight')} in {counted(len(fitting), 'layer')} are zero"
         f"{spread_out if kept[fewest.weight] > kept[most.weight] else ''}; {macs:.1%} of their MACs are by a weight that is not; "
         f"relative error {change.error:.3f}."
-    ]
-    if left:
-        notes.append(f"prune{strength}: left as they are, because their shape does not allow the pattern: {listed(left)}.")
-    return notes
+    )
