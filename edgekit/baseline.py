@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, lgamma, log
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from edgekit.hub import chance
 from edgekit.records import Samples
 from edgekit.samples import Reference
 from edgekit.toolchains.jobs import Job, Progress, run
-
-LEVEL = 0.05
-"""An accuracy that chance alone would reach so often is told to be chance."""
 
 
 class BaselineResult(BaseModel):
@@ -35,13 +32,6 @@ class Baseline:
     """What labels that were dealt out to the samples at random would give."""
     n: int
 
-    @property
-    def is_chance(self) -> bool:
-        """Whether it is not significantly above chance (one-sided binomial test); never where so few samples could not show more."""
-        if self.top1 is None or at_least(self.n, self.n, self.chance) > LEVEL:
-            return False
-        return at_least(round(self.top1 * self.n), self.n, self.chance) > LEVEL
-
     def told(self, name: str) -> str:
         """In one line, of a model of that name."""
         if self.top1 is None:
@@ -51,10 +41,7 @@ class Baseline:
     @property
     def doubt(self) -> str | None:
         """What to think of an accuracy that is no better than chance."""
-        if not self.is_chance:
-            return None
-        cause = "the labels may not belong to these samples, or the inputs not be scaled as in training"
-        return f"that is no better than labels dealt out at random ({self.chance:.1%}): {cause}"
+        return None if self.top1 is None else chance.doubt(round(self.top1 * self.n), self.n, self.chance)
 
     @property
     def json(self) -> dict[str, Any]:
@@ -67,13 +54,3 @@ def baseline(samples: Samples, own: Reference, progress: Progress) -> Baseline |
         return None
     outcome = run(Job("convert", "baseline", {"reference": own.folder, "labels": samples.labels}), progress)
     return Baseline(**BaselineResult.model_validate(outcome.result).model_dump())
-
-
-def at_least(k: int, n: int, p: float) -> float:
-    """The probability that of n trials, each right with probability p, at least k are right: exactly, by the binomial distribution."""
-    if k <= 0 or p >= 1:
-        return 1.0
-    if p <= 0:
-        return 0.0
-    terms = (lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log(1 - p) for i in range(k, n + 1))
-    return min(1.0, sum(map(exp, terms)))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.baseline import Baseline, at_least
+from edgekit.baseline import Baseline
+from edgekit.hub.chance import at_least
 from tests.lab.cli import edgekit
 from tests.lab.convert import do
 from tests.lab.tiny import tiny

@@ -17,6 +17,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from edgekit.baseline import Baseline
 from edgekit.compress import prune
 from edgekit.compress.steps import read_step
 from edgekit.compress.wish import Wish
@@ -254,8 +255,30 @@ def test_labels_are_learned_from(made: Made) -> None:
     assert said["metric"] == "accuracy"
     assert all(0 <= one["metric"] <= 1 for one in said["history"])
     assert "and the labels" in said["notes"][-1]
-    assert "as chance would" in said["notes"][0]
+    assert "that is no better than labels dealt out at random" in said["notes"][0]
     assert made["w4"][2]["metric"] is None
+
+
+DOUBT = """
+import sys
+from types import SimpleNamespace
+import torch
+from edgekit.toolchains.torch.tuning.losses import Head, Loss
+
+labels = torch.arange(1000) % 10
+for right in map(int, sys.argv[1:]):
+    answers = torch.where(torch.arange(1000) < right, labels, (labels + 1) % 10)
+    loss = Loss((Head("y", "y", 10, True),), (), {}, 1.0, 0.5, 0.0)
+    print(loss.doubt([{"y": torch.nn.functional.one_hot(answers, 10).float()}], [SimpleNamespace(labels=labels)]))
+"""
+
+
+def test_labels_to_train_with_are_doubted_as_those_to_evaluate_with_are() -> None:
+    """112 of 1000 may be chance's 100, 120 may not: they are reached by chance in 2 of 100 cases, and are within three standard errors."""
+    done = subprocess.run([str(toolchain("torch").python), "-c", DOUBT, "112", "120"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    doubted, trusted = done.stdout.splitlines()
+    assert f"the original gives 11.2% of the labels to train with, and {Baseline(0.112, 0.1, 1000).doubt}; give others" in doubted
+    assert trusted == "[]"
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("in time", 2), ("no time", 1)])

@@ -15,7 +15,7 @@ import torch
 from onnx import ModelProto
 
 from edgekit.compress.layers import layers
-from edgekit.hub import parity
+from edgekit.hub import chance, parity
 from edgekit.hub.graph import Refusal, makers, spec, static_shapes
 
 Tensor = Any
@@ -138,7 +138,7 @@ class Loss:
         return int((student[head.mine].argmax(1) == meant).sum())
 
     def doubt(self, teacher: list[Tensors], batches: list[Any]) -> list[str]:
-        """What to think of labels that the original does not give more often than if they were dealt out at random, within three standard errors.
+        """What to think of labels that the original does not give more often than if they were dealt out at random (`hub.chance`).
 
         Args:
             teacher: its tensors for each of the batches, which have `labels`.
@@ -148,14 +148,9 @@ class Loss:
             return []
         labels = torch.cat([batch.labels for batch in batches])
         answers = torch.cat([tensors[head.theirs].argmax(1) for tensors in teacher])
-        n, right = len(labels), float((labels == answers).float().mean())
-        chance = parity.chance(answers.numpy(), labels.numpy(), head.classes or 1)
-        if right > chance + 3 * (chance * (1 - chance) / n) ** 0.5:
-            return []
-        return [
-            f"the original gives {right:.1%} of the labels to train with, as chance would ({chance:.1%}): they may belong to other samples; "
-            "give others, or leave them out"
-        ]
+        n, right = len(labels), int((labels == answers).sum())
+        words = chance.doubt(right, n, parity.chance(answers.numpy(), labels.numpy(), head.classes or 1))
+        return [] if words is None else [f"the original gives {right / n:.1%} of the labels to train with, and {words}; give others, or leave them out"]
 
     def __call__(self, student: Tensors, teacher: Tensors, labels: Tensor | None) -> Tensor:
         total = torch.zeros(())
