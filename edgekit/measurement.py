@@ -159,9 +159,8 @@ def remarks(bench: Bench, passes: Sequence[Pass], protocol: Protocol, complete: 
         found.append(f"{marks[0]}; so were all of its processes: measure again when the device is quiet and cool")
     elif marks:
         found.append(f"{len(marks)} of {len(passes)} processes do not count ({marks[0]})")
-    every = max((one.result.every or 1 for one in passes), default=1)
-    if every > 1:
-        found.append(f"so many runs that one in {every} was recorded, evenly over time: the figures are of those")
+    if any((one.result.every or 1) > 1 for one in passes):
+        found.append("too many runs to record each: the figures are of some, taken evenly over time")
     if passes and (said := left_out(passes[0].result.delegate)):
         found.append(said)
     if passes and protocol.is_sustained and (said := throttles(over_time(passes[-1]))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgekit.cli.file_notes import Name, names
 from edgekit.decide import not_judged
 from edgekit.profile import find
 from edgekit.records import Latency, Measurement, Run
@@ -68,18 +69,19 @@ def interval_text(latency: Latency | None) -> str:
 
 def remarks(run: Run) -> list[str]:
     """Lines below the table: errors, each with all variants that have it, limits that are broken, and limits that could not be held."""
-    names: dict[str, list[str]] = {}
-    for variant in run.variants:
+    who: dict[str, list[Name]] = {}
+    files = [(variant.format, variant.recipe) for variant in run.variants]
+    for variant, file in zip(run.variants, files, strict=True):
         if variant.error:
-            names.setdefault(f" {variant.status}: {variant.error}", []).append(f"{variant.format} {variant.recipe}")
+            who.setdefault(f" {variant.status}: {variant.error}", []).append(file)
         notes = variant.measurement.notes if variant.measurement else ()
         if variant.artifact is not None and not variant.artifact.route:  # a file that was given: what it was compared with
             notes = (*variant.artifact.notes, *notes)
         for note in notes:
             if not (variant.error or "").endswith(note):
-                names.setdefault(f": {note}", []).append(f"{variant.format} {variant.recipe}")
+                who.setdefault(f": {note}", []).append(file)
         for violation in variant.violations:
-            names.setdefault(f" too much for {run.device_name}: {violation.text}", []).append(f"{variant.format} {variant.recipe}")
+            who.setdefault(f" too much for {run.device_name}: {violation.text}", []).append(file)
     profile = find(run.profile) if run.profile else None
     unjudged = dict.fromkeys(line for variant in run.variants if variant.status == "ok" for line in not_judged(variant, profile))
-    return [*(f"{', '.join(who)}{what}" for what, who in names.items()), *unjudged]
+    return [*(f"{names(one, files)}{what}" for what, one in who.items()), *unjudged]
