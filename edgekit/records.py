@@ -264,6 +264,8 @@ class Run:
     profile: str | None
     variants: tuple[Variant, ...]
     chosen: Choice | None
+    search: str | None = None
+    """Name of the search that this is a trial of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,3 +290,5 @@ class Summary:
     p50_ns: int | None
     chosen: bool
     """False where nothing was chosen: what is told is then what was measured."""
+    search: str | None
+    """Name of the search that the run is a trial of."""

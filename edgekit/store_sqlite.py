@@ -1,4 +1,4 @@
-"""A SQLite file in, runs in and out: the tables of the store, through SQLAlchemy.
+"""A SQLite file in, runs in and out: the rows of the store, through SQLAlchemy.
 
 Each call is one transaction of its own connection, so any number of edgekits may use one store at a time, and nothing
 that was appended is lost when one is killed.
@@ -6,72 +6,19 @@ that was appended is lost when one is killed.
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Self
 
 import sqlalchemy as sa
 
-from edgekit.errors import InputError, SetupError
-from edgekit.files import disk_errors
+from edgekit.errors import InputError
 from edgekit.records import Choice, Run, Summary, Variant
 from edgekit.records_json import from_json, to_json
-
-SCHEMA_VERSION = 1
-"""Kept as SQLite's `user_version`."""
-
-BUSY_MS = 30_000
-"""How long to wait for another edgekit's write, which takes milliseconds: longer means that something hangs."""
-
-tables = sa.MetaData()
-
-runs = sa.Table(
-    "run",
-    tables,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("started_utc", sa.String, nullable=False),
-    sa.Column("finished", sa.Boolean, nullable=False),
-    sa.Column("model_path", sa.String, nullable=False),
-    sa.Column("model_sha256", sa.String, nullable=False, index=True),
-    sa.Column("device_name", sa.String, nullable=False),
-    sa.Column("device_address", sa.String, nullable=False),
-    sa.Column("emulated", sa.Boolean, nullable=False),
-    sa.Column("profile", sa.String),
-    sa.Column("chosen_recipe", sa.String),
-    sa.Column("chosen_format", sa.String),
-    sa.Column("chosen_reason", sa.String),
-)
-
-variants = sa.Table(
-    "variant",
-    tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("run_id", sa.ForeignKey("run.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("recipe", sa.String, nullable=False),
-    sa.Column("format", sa.String, nullable=False),
-    sa.Column("status", sa.String, nullable=False),
-    sa.Column("artifact_sha256", sa.String, index=True),
-    sa.Column("device", sa.String),
-    sa.Column("p50_ns", sa.Integer),
-    sa.Column("record", sa.JSON, nullable=False),
-    sa.UniqueConstraint("run_id", "recipe", "format"),
-)
-
-samples = sa.Table(
-    "sample",
-    tables,
-    sa.Column("variant_id", sa.ForeignKey("variant.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("process", sa.Integer, primary_key=True),
-    sa.Column("latency_ns", sa.LargeBinary, nullable=False),  # int64, little-endian
-)
+from edgekit.store_file import database_errors, open_engine, runs, samples, variants
 
 
 class Store:
@@ -79,11 +26,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if not path.exists():
-            create(path)
-        self._engine = engine(path)
-        with self._transaction() as connection:
-            check_version(path, connection.exec_driver_sql("PRAGMA user_version").scalar_one())
+        self._engine = open_engine(path)
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +75,28 @@ class Store:
 
     def list(self, limit: int = 20) -> tuple[Summary, ...]:
         """The last runs, the latest first."""
+        return self._summaries(runs.c.id.in_(sa.select(runs.c.id).order_by(runs.c.id.desc()).limit(limit)))
+
+    def newest(self, limit: int = 20) -> tuple[Summary, ...]:
+        """The last runs, the latest first, where a search with all its trials counts as one."""
+        one = sa.func.coalesce(runs.c.search, runs.c.id)
+        return self._summaries(one.in_(sa.select(one).group_by(one).order_by(sa.func.max(runs.c.id).desc()).limit(limit)))
+
+    def trials(self, search: str) -> tuple[Summary, ...]:
+        """All of a search, whose name is or begins with `search`, the latest first.
+
+        Raises:
+            InputError: there is no such search, or more than one.
+        """
+        found = self._summaries(runs.c.search.startswith(search, autoescape=True))
+        names = sorted({run.search for run in found if run.search})
+        if not names:
+            raise InputError(f"no search '{search}': see edgekit runs list")
+        if len(names) > 1:
+            raise InputError(f"'{search}' begins the names of several searches: name one of {', '.join(names)}")
+        return found
+
+    def _summaries(self, which: sa.ColumnElement[bool]) -> tuple[Summary, ...]:
         mine = sa.select(sa.func.count()).where(variants.c.run_id == runs.c.id)
         measured = sa.select(sa.func.min(variants.c.id)).where(variants.c.run_id == runs.c.id, variants.c.p50_ns.is_not(None)).group_by(variants.c.run_id)
         only = measured.having(sa.func.count() == 1).scalar_subquery()
@@ -140,15 +105,15 @@ class Store:
         is_told = sa.or_(is_chosen, sa.and_(runs.c.chosen_recipe.is_(None), told.c.id == only))
         query = (
             sa.select(
-                *runs.c["id", "started_utc", "finished", "model_path", "device_name", "device_address", "emulated", "profile"],
+                *runs.c["id", "started_utc", "finished", "model_path", "device_name", "device_address", "emulated", "profile", "search"],
                 mine.scalar_subquery().label("variants"),
                 mine.where(variants.c.status == "ok").scalar_subquery().label("ok"),
                 *told.c["recipe", "format", "p50_ns"],
                 runs.c.chosen_recipe.is_not(None).label("chosen"),
             )
             .outerjoin_from(runs, told, sa.and_(told.c.run_id == runs.c.id, is_told))
+            .where(which)
             .order_by(runs.c.id.desc())
-            .limit(limit)
         )
         with self._transaction() as connection:
             return tuple(Summary(**row) for row in connection.execute(query).mappings())
@@ -162,70 +127,6 @@ class Store:
     def _transaction(self) -> Iterator[sa.Connection]:
         with database_errors(self.path), self._engine.begin() as connection:
             yield connection
-
-
-def engine(path: Path) -> sa.Engine:
-    """An engine that opens a connection for each transaction and leaves none open."""
-    made = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool, json_serializer=partial(json.dumps, allow_nan=False))
-
-    @sa.event.listens_for(made, "connect")
-    def set_up(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @sa.event.listens_for(made, "begin")
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    return made
-
-
-def create(path: Path) -> None:
-    """Make an empty store; if another edgekit makes one at the same moment, the first one stays."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            aside = Path(folder) / path.name
-            with closing(sqlite3.connect(aside)) as plain:
-                plain.execute("PRAGMA journal_mode = WAL")  # outside a transaction; the file remembers it
-            with database_errors(path), engine(aside).begin() as connection:
-                tables.create_all(connection)
-                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            try:
-                os.link(aside, path)
-            except FileExistsError:
-                return
-
-
-def check_version(path: Path, version: int) -> None:
-    if version > SCHEMA_VERSION:
-        raise SetupError(
-            f"{path} was written by a newer edgekit (its schema is {version}, this one reads {SCHEMA_VERSION}): upgrade edgekit, or set EDGEKIT_DATA_DIR"
-        )
-    if version < SCHEMA_VERSION:
-        raise SetupError(f"{path} is not a store of edgekit: move it away, or set EDGEKIT_DATA_DIR to another folder")
-
-
-@contextmanager
-def database_errors(path: Path) -> Iterator[None]:
-    """Map what SQLite says to a `SetupError` with the cure."""
-    try:
-        yield
-    except sa.exc.DBAPIError as exc:
-        said = str(exc.orig)
-        cures = {
-            "locked": "another edgekit has been writing to it for too long: end that one and repeat the command",
-            "not a database": "move it away, or set EDGEKIT_DATA_DIR to another folder",
-            "malformed": "it is damaged: move it away, or set EDGEKIT_DATA_DIR to another folder",
-            "full": "free some space and repeat the command",
-            "readonly": "allow writing to it, or set EDGEKIT_DATA_DIR to another folder",
-            "unable to open": "allow writing to its folder, or set EDGEKIT_DATA_DIR to another one",
-        }
-        cure = next((text for word, text in cures.items() if word in said), None)
-        if cure is None:
-            raise
-        raise SetupError(f"the store {path} cannot be used ({said}): {cure}") from exc
 
 
 def run_row(run: Run, *, finished: bool) -> dict[str, object]:
@@ -244,12 +145,13 @@ def run_row(run: Run, *, finished: bool) -> dict[str, object]:
         "chosen_recipe": chosen.recipe if chosen else None,
         "chosen_format": chosen.format if chosen else None,
         "chosen_reason": chosen.reason if chosen else None,
+        "search": run.search,
     }
 
 
 def run_record(row: sa.RowMapping, variants_of_run: tuple[Variant, ...]) -> Run:
     """A run from its row."""
-    same = {name: row[name] for name in ("id", "started_utc", "model_path", "model_sha256", "device_name", "device_address", "emulated", "profile")}
+    same = {name: row[name] for name in ("id", "started_utc", "model_path", "model_sha256", "device_name", "device_address", "emulated", "profile", "search")}
     chosen = Choice(row["chosen_recipe"], row["chosen_format"], row["chosen_reason"]) if row["chosen_recipe"] else None
     return Run(**same, variants=variants_of_run, chosen=chosen)
 

@@ -21,7 +21,7 @@ ORDER = [
     "recipe_rules", "recipe", "advice", "allocation", "profile", "lab_file", "facts", "transport", "attached", "device", "toolchains", "read", "model",
     "read/from_torch", "samples", "baseline", "write", "verify", "statistics", "protocol", "agent", "deliver", "hold", "lock", "held", "runtime", "conditions",
     "ask", "settings", "lab", "native", "tflite_order", "benchmark_model_told", "benchmark_model", "runners", "workbench", "measurement", "measure", "doctor",
-    "decide", "store_sqlite", "store", "release", "verbs", "cli",
+    "decide", "store_file", "store_sqlite", "store", "release", "verbs", "cli",
 ]  # fmt: skip
 
 STEPS = ("edgekit.errors", "edgekit.lab.packages", "edgekit.toolchains.native.after_install")

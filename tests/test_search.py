@@ -10,14 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit.errors import InUse
+from edgekit.device import resolve
+from edgekit.errors import InputError, InUse
 from edgekit.recipe import parse
 from edgekit.records import Accuracy, Memory
+from edgekit.transport import connect
+from edgekit.verbs.deploy import deploy
 from edgekit.verbs.search import Weighing, next_start, once_free, tuned_before, values_of
 from edgekit.verbs.search_budget import Budget, is_outgrown
 from edgekit.verbs.search_front import WORSE, Floor, Tried, floor, front
 from edgekit.verbs.search_space import FIRST, Given, Space, parameters, tuned_part
 from edgekit.verbs.search_study import Begun
+from edgekit.workbench import Bench
 from edgekit.write.format import format_named
 from tests.conftest import missing
 from tests.lab.cli import edgekit
@@ -224,6 +228,23 @@ def test_accuracy_needs_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.toolchain
+def test_whoever_wants_the_device_meanwhile_is_told_of_the_search(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def another(_: object) -> None:
+        with connect("local:") as transport, pytest.raises(InUse) as refused:
+            Bench.open(transport, resolve("local"), verb="bench")
+        told.append(str(refused.value))
+        raise InputError("that was all")
+
+    asked = (save(classifier(), tmp_path / "net.onnx"), resolve("local"), [parse("fp32")], [format_named("onnx")])
+    for search in ("0123456789abcdef", None):
+        with pytest.raises(InputError, match="that was all"):
+            deploy(*asked, opened=another, search=search, progress=lambda *_: None)
+    assert ["(edgekit search)" in told[0], "(edgekit deploy)" in told[1]] == [True, True]
+
+
+@pytest.mark.toolchain
 def test_a_search_is_kept_and_goes_on_where_it_was(tmp_path: Path) -> None:
     if importlib.util.find_spec("optuna") is None:
         missing("optuna", "run `pip install -e '.[dev]'`")
@@ -241,6 +262,9 @@ def test_a_search_is_kept_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (plain["recipe"], plain["status"], plain["quality"], plain["on_front"]) == ("fp32", "ok", 1.0, True)
     assert plain["p50_ns"] > 0
     assert first.json["recommended"]["commands"][0] == f"edgekit package {plain['run']} --platform generic -o DIR"
+
+    (row,) = edgekit("runs", "list", "--json").json["runs"]
+    assert (row["id"], row["search"]) == (plain["run"], first.json["search"])
 
     plot = tmp_path / "front.svg"
     more = edgekit(*argv, "--trials", 1, "--plot", plot, "--json")

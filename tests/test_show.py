@@ -57,6 +57,21 @@ def test_the_list_tells_benches_apart_from_choices() -> None:
     assert unfinished == ["tflite", "fp32", "not", "finished", "4.00", "ms"]
 
 
+def test_the_list_has_one_line_for_a_search() -> None:
+    keep(run("0", FP32))
+    keep(replace(run("1", FP32), started_utc="2026-11-22T01:00:00Z", search="0123456789abcdef"))
+    keep(replace(run("2", broken("w8", "onnx")), search="0123456789abcdef"))
+    keep(replace(run("3", W8), search="0123456789abcdef"))
+    said = edgekit("runs", "list")
+    search, alone = said.stdout.splitlines()[1:]
+    assert search.split() == ["search", "01234567", "2026-11-22T01:00:00Z", "Tiny", "Net.onnx", "local", "2", "of", "3", "trials", "ok", "—", "—"]
+    assert alone.split()[0] == "0"
+    assert said.stderr == "the trials of a search: edgekit runs list --search 01234567\n"
+    assert [line.split()[0] for line in edgekit("runs", "list", "--search", "01234567").stdout.splitlines()[1:]] == ["3", "2", "1"]
+    assert [(one["id"], one["search"]) for one in edgekit("runs", "list", "--limit", 2, "--json").json["runs"]] == [(name, "0123456789abcdef") for name in "32"]
+    assert edgekit("runs", "show", "3", "--json").json["search"] == "0123456789abcdef"
+
+
 def test_as_json_what_was_only_measured_is_not_called_chosen() -> None:
     keep(run("1", W8))
     keep(run("2", W8, chosen=Choice("w8", "onnx", "the fastest")))

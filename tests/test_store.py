@@ -124,10 +124,41 @@ def test_an_empty_store_says_how_to_fill_it(store: Store) -> None:
 
 def test_a_newer_store_is_refused_in_words(store: Store) -> None:
     connection = sqlite3.connect(store.path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(SetupError, match=r"was written by a newer edgekit \(its schema is 2, this one reads 1\): upgrade edgekit"):
+    with pytest.raises(SetupError, match=r"was written by a newer edgekit \(its schema is 3, this one reads 2\): upgrade edgekit"):
         open_store(store.path)
+
+
+def test_an_older_store_is_brought_up_to_date_by_whoever_is_first(store: Store) -> None:
+    given = run("a", variant("fp32", "tflite", 4_000_000, 10))
+    keep(store, given)
+    connection = sqlite3.connect(store.path)
+    connection.execute("ALTER TABLE run DROP COLUMN search")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: open_store(store.path).get("a"), range(8)))
+    assert found == [given] * 8
+    trial = replace(run("b"), search="0123456789abcdef")
+    keep(store, trial)
+    assert open_store(store.path).get("b") == trial
+    connection = sqlite3.connect(store.path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
+def test_a_search_counts_as_one_where_its_latest_trial_stands(store: Store) -> None:
+    for name, search in (("1", None), ("2", "0123a"), ("3", None), ("4", "0123b"), ("5", "0123a")):
+        keep(store, replace(run(name, variant("fp32", "tflite", 4_000_000, 10)), search=search))
+    assert [line.id for line in store.newest()] == ["5", "4", "3", "2", "1"]
+    assert [(line.id, line.search) for line in store.newest(2)] == [("5", "0123a"), ("4", "0123b"), ("2", "0123a")]
+    assert [line.id for line in store.list(2)] == ["5", "4"]
+    assert [line.id for line in store.trials("0123a")] == ["5", "2"]
+    with pytest.raises(InputError, match="begins the names of several searches: name one of 0123a, 0123b"):
+        store.trials("0123")
+    with pytest.raises(InputError, match="no search '_': see edgekit runs list"):
+        store.trials("_")
 
 
 @pytest.mark.parametrize(

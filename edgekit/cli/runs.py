@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from edgekit.records import Summary
 from edgekit.store import open_store
 from edgekit.units import duration_text
 
+NEWEST = 20
+"""Lines of the list, where nothing is said."""
+NAMED = 8
+"""Characters of a search's name that tell it from others."""
+
 
 @click.group("runs")
 def command() -> None:
@@ -21,12 +27,16 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many of the newest.")
+@click.option("--limit", type=click.IntRange(1), help=f"How many of the newest.  [default: {NEWEST}, or all of a search]")
+@click.option("--search", metavar="NAME", help="The trials of this search.")
 @as_json
-def list_command(limit: int, json_wanted: bool) -> None:
-    """List the newest runs."""
+def list_command(limit: int | None, search: str | None, json_wanted: bool) -> None:
+    """List the newest runs; a search with all its trials is one line, in --json each trial is a run."""
     with open_store() as store:
-        rows = store.list(limit)
+        if search is not None:
+            rows = store.trials(search)[:limit]
+        else:
+            rows = store.list(limit or NEWEST) if json_wanted else store.newest(limit or NEWEST)
     if json_wanted:
         print_json("runs", {"runs": [asdict(row) for row in rows]})
         return
@@ -37,7 +47,26 @@ def list_command(limit: int, json_wanted: bool) -> None:
         Column("run"), Column("started (UTC)", drop=3), Column("model", shortened=True), Column("device", shortened=True, drop=1),
         Column("variants", drop=2), Column(""), Column("variant"), Column("p50", right=True),
     ]  # fmt: skip
-    print_table(columns, [cells(row) for row in rows])
+    lines = [[row] for row in rows] if search is not None else by_search(rows)
+    print_table(columns, [search_cells(line) if search is None and line[0].search else cells(line[0]) for line in lines])
+    if search is None and (searched := next((row.search for row in rows if row.search), None)):
+        err.print(f"the trials of a search: edgekit runs list --search {searched[:NAMED]}", style="dim", soft_wrap=True)
+
+
+def by_search(rows: Sequence[Summary]) -> list[list[Summary]]:
+    """Each run alone, and the trials of a search together, where its latest stands."""
+    found: dict[str, list[Summary]] = {}
+    for row in rows:
+        found.setdefault(row.search or row.id, []).append(row)
+    return list(found.values())
+
+
+def search_cells(trials: Sequence[Summary]) -> list[str | Text]:
+    """One line of the list: a search, since its first trial."""
+    latest, first = trials[0], trials[-1]
+    names = Text(Path(latest.model_path).name), Text(latest.device_name)
+    count = f"{sum(row.ok for row in trials)} of {len(trials)} trial{'' if len(trials) == 1 else 's'} ok"
+    return [f"search {(latest.search or '')[:NAMED]}", first.started_utc, *names, count, "", "—" if latest.finished else "not finished", "—"]
 
 
 def cells(row: Summary) -> list[str | Text]:

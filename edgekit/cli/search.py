@@ -38,7 +38,7 @@ from edgekit.samples import prepare
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Progress
 from edgekit.verbs.deploy import Deployment, deploy, runs_there
-from edgekit.verbs.search import Weighing, search
+from edgekit.verbs.search import Weighing, name_of, search
 from edgekit.verbs.search_budget import Budget
 from edgekit.verbs.search_front import MOST_LOST_POINTS, Tried
 from edgekit.verbs.search_space import Space
@@ -113,7 +113,7 @@ def command(
             tell_baseline(source, progress)
 
     def attempt(recipe: Recipe, fmt: Format, tune_s: float | None, say: Progress) -> Deployment:
-        measuring = {"protocol": length, "settings": settings, "threads": threads, "cores": cores}
+        measuring = {"protocol": length, "settings": settings, "threads": threads, "cores": cores, "search": name}
         wishes = Wishes(tuning=tuning_of(recipe, tune_s))
         return deploy(model_path, device, [recipe], [fmt], data=data, shapes=fixed, wishes=wishes, opened=opened, progress=say, **measuring)  # type: ignore[arg-type]
 
@@ -135,13 +135,15 @@ def command(
             "space": SPACE,
         }
         classes = int(model.outputs[0].shape[-1]) if model.outputs[0].shape else 0
-        found = search(asked, space, attempt, limit, Weighing(labelled, classes, drop), started, progress)
+        name = name_of(asked, space)
+        found = search(name, space, attempt, limit, Weighing(labelled, classes, drop), started, progress)
     title = f"{model_path.name} on {device.name}"
     if plot is not None:
         draw(plot, found, title, labelled)
         err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
     if json_wanted:
-        print_json("search", {"model": show.model_json(model), "device": {"name": device.name, "address": device.address}, **body(found, labelled, again)})
+        what = {"search": name, "model": show.model_json(model), "device": {"name": device.name, "address": device.address}}
+        print_json("search", {**what, **body(found, labelled, again)})
     else:
         print_search(found, title, labelled, again)
     return 0 if found.front.shown else 4

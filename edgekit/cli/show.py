@@ -172,6 +172,7 @@ def run_json(run: Run) -> dict[str, Any]:
     chosen = run.chosen
     return {
         "run": run.id,
+        "search": run.search,
         "started_utc": run.started_utc,
         "model": {"path": run.model_path, "sha256": run.model_sha256},
         "device": {"name": run.device_name, "address": run.device_address, "emulated": run.emulated, "profile": run.profile},

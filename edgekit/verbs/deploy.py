@@ -68,6 +68,7 @@ def deploy(
     cores: str | None = None,
     wishes: Wishes = Wishes(),  # noqa: B008 (frozen)
     opened: Callable[[Source], object] | None = None,
+    search: str | None = None,
     progress: Progress,
 ) -> Deployment:
     """Convert a model, measure every variant on a device and keep the Run in the store, process by process.
@@ -76,6 +77,7 @@ def deploy(
         data: samples to calibrate and evaluate with; with labels, the metric is computed from outputs made on the device.
         threads, cores: for each inference; None takes the device's own setting, else 1 and all.
         opened: called with the model and its data once they and the device are there, before anything is made.
+        search: name of the search that this is a trial of.
 
     Raises:
         InputError: the model, the data, or a choice that nothing can carry.
@@ -87,14 +89,14 @@ def deploy(
         raise InputError("what is measured has the axes of the model: leave out the layout, or write such files with `edgekit convert`")
     settings = settings_for(device, settings, threads, cores)
     progress(f"connecting to {device.address}", None)
-    with connect(device.address) as transport, Bench.open(transport, device, settings, verb="deploy") as bench:
+    with connect(device.address) as transport, Bench.open(transport, device, settings, verb="search" if search else "deploy") as bench:
         protocol = protocol_for(bench, protocol)
         profile = device.profile or match_profile(bench.told.identity)
         lacking = lacks(bench, formats)
         with open_source(path, shapes or {}, data, recipes, formats, progress, wishes) as source, open_store() as store:
             if opened is not None:
                 opened(source)
-            run = new_run(source.model.path, source.model.sha256, device, profile, bench)
+            run = replace(new_run(source.model.path, source.model.sha256, device, profile, bench), search=search)
             store.begin(run)
             # All are converted before the first is measured, so that no conversion disturbs a measurement.
             converted = convert(source, recipes, formats, lambda sha256: data_dir() / "artifacts" / sha256[:16], progress, wishes)

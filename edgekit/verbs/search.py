@@ -80,11 +80,11 @@ class Search:
     elapsed_s: float
 
 
-def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Budget, weighing: Weighing, started: float, progress: Progress) -> Search:
+def search(name: str, space: Space, attempt: Attempt, budget: Budget, weighing: Weighing, started: float, progress: Progress) -> Search:
     """Try recipes until the budget is used up, or nothing new is suggested.
 
     Args:
-        fixed: what is the same for all trials, as JSON, which tells one search from another: model, device, data, protocol.
+        name: of `name_of`, under which trials are kept.
         attempt: what it refuses or fails is recorded with its reason, and costs nothing else.
         started: when the budget began, by `time.monotonic`.
 
@@ -92,7 +92,7 @@ def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Bud
         DeviceError: the device was lost, or is in use; what was tried is kept.
         SetupError: something has to be installed, or the searches cannot be kept.
     """
-    study = Study(name_of(fixed, space), SEED)
+    study = Study(name, SEED)
     known = {(one.recipe, one.format): one for one in with_variants(study.tried())}
     cut_off = study.cut_off()
     attempt = once_free(attempt, started + (budget.seconds or MOST_WAITED_S))
@@ -105,18 +105,18 @@ def search(fixed: Mapping[str, Any], space: Space, attempt: Attempt, budget: Bud
         settled = {key: one for key, one in known.items() if not is_outgrown(one, share_s)}
         start = next_start(starts, space, settled, may_tune)
         trial = study.ask(start)
-        name, fmt = space.suggest(trial, may_tune or start is not None)
+        recipe, fmt = space.suggest(trial, may_tune or start is not None)
         least = weighing.floor(known.values())
-        if earlier := settled.get((name, fmt.name)):
+        if earlier := settled.get((recipe, fmt.name)):
             study.tell(trial, earlier, least.least if least else None, again=True)
             repeated += 1
         else:
             repeated, new = 0, new + 1
-            before = tuned_before(name, settled.values(), cut_off, left_s)
-            tune_s = budget.tune_s(left_s, known.values(), before) if tuned_part(name) else None
-            study.begin(trial, Begun(name, fmt.name, tune_s))
-            one = tried(trial.number, name, fmt, tune_s, attempt, weighing.labelled, prefixed(f"trial {new}, {fmt.name} {name}", progress))
-            known[name, fmt.name] = one
+            before = tuned_before(recipe, settled.values(), cut_off, left_s)
+            tune_s = budget.tune_s(left_s, known.values(), before) if tuned_part(recipe) else None
+            study.begin(trial, Begun(recipe, fmt.name, tune_s))
+            one = tried(trial.number, recipe, fmt, tune_s, attempt, weighing.labelled, prefixed(f"trial {new}, {fmt.name} {recipe}", progress))
+            known[recipe, fmt.name] = one
             least = weighing.floor(known.values())
             study.tell(trial, one, least.least if least else None)
         stopped = budget.over(new, time.monotonic() - started, known.values())
@@ -156,7 +156,11 @@ def tuned_before(name: str, known: Iterable[Tried], cut_off: Iterable[Begun], le
 
 
 def name_of(fixed: Mapping[str, Any], space: Space) -> str:
-    """The same for the same question."""
+    """The same for the same question.
+
+    Args:
+        fixed: what is the same for all trials, as JSON, which tells one search from another: model, device, data, protocol.
+    """
     asked = {**fixed, "formats": [fmt.name for fmt in space.formats], "calibrated": space.calibrated, "tuned": space.tuned}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
