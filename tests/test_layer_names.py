@@ -24,6 +24,12 @@ from edgekit.compress.layer_names import layer_names
         ("conv1", "Conv", "w1", "conv1"),
         ("Gemm_3", "Gemm", "w1", "w1"),
         ("Gemm_3", "Gemm", "17", "Gemm_3"),
+        ("Conv__236", "Conv", "Conv1/convolution/merged_input:0", "Conv1"),
+        ("conv1d/convolution", "Conv", "conv1d/convolution/ExpandDims_1:0", "conv1d"),
+        ("deep/depthwise", "Conv", "deep_bn/batchnorm/mul_1:0_weight", "deep"),
+        ("/conv1/Conv", "Conv", "/bn1/BatchNormalization_output_0_weight", "conv1"),
+        ("attention/query/MatMul", "Gemm", "attention/query/Reshape:0", "attention/query"),
+        ("._hidden/MatMul", "Gemm", "._hidden/Cast/ReadVariableOp:0", "_hidden"),
         ("node_Conv_36.u", "Conv", "features.3.weight.u", "features.3.u"),
     ],
 )
@@ -39,6 +45,8 @@ def test_what_two_layers_could_be_called_is_the_name_of_neither() -> None:
 
 def test_both_weights_of_a_recurrent_layer_have_names() -> None:
     assert layer_names([("/lstm/LSTM", "LSTM", "onnx::LSTM_7", "W"), ("/lstm/LSTM", "LSTM", "onnx::LSTM_8", "R")]) == ["lstm.W", "lstm.R"]
+    loop = "lstm/while_loop"
+    assert layer_names([(loop, "LSTM", f"{loop}/W", "W"), (loop, "LSTM", f"{loop}/R", "R")]) == ["lstm.W", "lstm.R"]
 
 
 def test_layers_that_share_their_weights_share_their_name() -> None:

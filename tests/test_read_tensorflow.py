@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+from edgekit.compress.layers import layers
 from edgekit.errors import InputError
 from edgekit.toolchains.catalog import toolchain
 from edgekit.toolchains.jobs import Job, Outcome, run
@@ -64,6 +66,14 @@ def test_outputs_and_names_are_the_models(models: Path, name: str, inputs: list[
     assert error < 1e-5
     assert inputs is None or [spec["name"] for spec in hub.result["inputs"]] == inputs
     assert outputs is None or [spec["name"] for spec in hub.result["outputs"]] == outputs
+
+
+def test_layers_are_called_as_in_keras(models: Path) -> None:
+    """Numbered ones too, those of a model in the model, one that is called twice, one that a normalisation went into."""
+    hub, error = read(models / "named.keras")
+    assert error < 1e-5
+    found = [layer.name for layer in layers(onnx.load(hub.folder / "hub.onnx"))]
+    assert found == ["conv2d", "conv2d_1", "conv2d_1", "inner/conv2d", "inner/_deep", "_conv1d", "lstm.W", "lstm.R", "my_dense"]
 
 
 def test_a_keras_2_file_of_others() -> None:

@@ -13,13 +13,15 @@ FACTORS = (".u", ".core", ".v")
 """What `lowrank` puts behind the names of a layer and of its weights."""
 
 OPERATORS = (
-    r"Conv(Transpose|[123]D(Transpose|BackpropInput)?)?(_\d+)?|convolution|merged_input|(?<!separable_conv2d/)depthwise|"
-    r"DepthwiseConv2dNative|Gemm|(Batch)?MatMul(V2)?(_\d+)?|Tensordot|einsum|BiasAdd(_\d+)?|Cast(_\d+)?|ReadVariableOp(_\d+)?|Add|Relu6?|"
-    r"batchnorm/(mul|add)(_\d+)?|LSTM(_\d+)?|GRU(_\d+)?|RNN(_\d+)?|Gather"
+    r"Conv(Transpose|[123]D(Transpose|BackpropInput)?)?|convolution|conv_transpose|merged_input|(?<!separable_conv2d/)depthwise|"
+    r"DepthwiseConv2dNative|Gemm|(Batch)?MatMul(V2)?|Tensordot|einsum|BiasAdd|Cast|ReadVariableOp|ExpandDims|Reshape|Add|Relu6?|"
+    r"batchnorm/(mul|add)|LSTM|GRU|RNN|while_loop(/[WR])?|Gather"
 )
-"""Ends of names that say what is computed, not where."""
+"""Ends of names that say what is computed, not where; a number may follow."""
 
-ENDS = re.compile(rf"(/({OPERATORS})|/transposed|/negated|/inner|[._/]weight|[./]kernel)+$")
+ENDS = re.compile(rf"(/({OPERATORS})(_\d+)?|/transposed|/negated|/inner|[._/]weight|[./]kernel)+$")
+NORMALISED = re.compile(r"/batchnorm/|/BatchNormalization_")
+"""In the name of weights that a normalisation went into: it is a layer of its own to people, and not the one whose weights they are."""
 GENERATED = re.compile(r"|\d+|(node_|val_|getitem|const_fold_opt|onnx::|initializer|Constant).*|.*__\d+", re.IGNORECASE)
 """What no person called a layer: numbers, and what PyTorch's exporter, tf2onnx and onnxslim make up."""
 TELLING = 3
@@ -44,17 +46,20 @@ def candidates(node: str, kind: str, weight: str, part: str) -> list[str]:
     """What a layer could be called, the best first."""
     end = next((one for one in FACTORS if weight.endswith(one)), "")
     node, weight, part = node.removesuffix(end), weight.removesuffix(end), f".{part}" if part else ""
-    told = {place(weight): place(weight), place(node): place(node) + part}
-    known = sorted((name for name in told if not made_up(name, kind)), key=lambda name: len(name) < TELLING)
-    return [name + end for name in dict.fromkeys([*(told[name] for name in known), node + part, weight]) if name]
+    told: dict[str, tuple[bool, bool, str]] = {}
+    for name, behind in ((weight, ""), (node, part)):
+        if not made_up(at := place(name), kind, name):
+            told[at] = bool(NORMALISED.search(name)), len(at) < TELLING, at + behind
+    known = [name for _, _, name in sorted(told.values(), key=lambda one: one[:2])]
+    return [name + end for name in dict.fromkeys([*known, node + part, weight]) if name]
 
 
 def place(name: str) -> str:
     """A name without what says only what is computed there: `features/3/Conv` → `features/3`, `body.0.weight` → `body.0`."""
     first = re.sub(r":\d+(?=/|_|$)", "", name.partition(";")[0]).strip("/")  # TensorFlow Lite joins the names of what it fused by semicolons
-    return ENDS.sub("", first)
+    return ENDS.sub("", first).lstrip(".")
 
 
-def made_up(name: str, kind: str) -> bool:
-    """Whether a name tells a person nothing: a number, an operator."""
-    return bool(GENERATED.fullmatch(name) or re.fullmatch(rf"{kind}_*\d*", name))
+def made_up(name: str, kind: str, whole: str) -> bool:
+    """Whether the place that a whole name tells says nothing to a person: a number, an operator; `Conv1` of `Conv1/convolution` is a layer."""
+    return bool(GENERATED.fullmatch(name) or (re.fullmatch(rf"{kind}_*\d*", name) and not whole.startswith(f"{name}/")))

@@ -1,4 +1,4 @@
-"""A graph in, the same graph under other names out: its boundary named as the source model names it."""
+"""A graph in, the same graph under other names out: its boundary, and layers that others went into, named as the source model names them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import GraphProto, ModelProto
 
-from edgekit.hub.graph import subgraphs
+from edgekit.hub.graph import constants, makers, subgraphs
+
+ABSORBED = {"Add", "BatchNormalization", "Div", "Mul", "Sub"}
+"""What goes into the weights and the bias of the layer before it, where all else that it reads is constant."""
 
 
 def rename(graph: GraphProto, names: Mapping[str, str]) -> None:
@@ -41,3 +44,17 @@ def name_boundary(model: ModelProto, inputs: Mapping[str, str], outputs: Sequenc
     taken = {*inputs.values(), *outputs}
     inside = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
     rename(graph, {**{name: f"{name}/inner" for name in inside & taken if name not in names}, **names})
+
+
+def name_fused(model: ModelProto, before: ModelProto) -> None:
+    """Give each layer the name that its node had before a scale, a normalisation or a bias went into it; those that were fused otherwise keep theirs."""
+    made_by, stored = makers(before.graph), constants(before.graph)
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm"):
+            continue
+        source = made_by.get(node.output[0])
+        while source is not None and source.op_type in ABSORBED:
+            computed = [name for name in source.input if name not in stored]
+            source = made_by.get(computed[0]) if len(computed) == 1 else None
+        if source is not None and source.op_type == node.op_type and source.name:
+            node.name = source.name

@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from edgekit.hub.graph import Refusal, constants, dims, output_names, spec
 from edgekit.hub.load import load
+from edgekit.hub.names import name_fused
 from edgekit.hub.normalise import finish, prepare
 from edgekit.hub.quantized import dequantize_weights
 from edgekit.hub.save import save
@@ -56,7 +57,10 @@ def simplify(model: ModelProto) -> ModelProto:
                 break
     except Exception:  # noqa: BLE001  pattern code of another package, optional here: whatever it raises, the model is right without it
         return model
-    return slim if output_names(slim.graph) == output_names(model.graph) else model
+    if output_names(slim.graph) != output_names(model.graph):
+        return model
+    name_fused(slim, model)
+    return slim
 
 
 def onnxslim_passes() -> Callable[[ModelProto], ModelProto]:

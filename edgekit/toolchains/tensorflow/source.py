@@ -17,6 +17,8 @@ os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1", TF_ENABLE
 import keras
 import tensorflow as tf
 
+from edgekit.toolchains.tensorflow.scopes import name_as_in_keras
+
 __all__ = ["Program", "load", "tf"]
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def load_keras(job: Job, path: Path) -> Program:
             "the state as an input (initial_state=) and as an output (return_state=True), and load the weights into it",
             kind="input",
         )
+    name_as_in_keras(model)
     structure = getattr(model, "_inputs_struct", model.inputs[0])
 
     def call(flat: list[Any]) -> list[Any]:
