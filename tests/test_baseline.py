@@ -83,6 +83,7 @@ def test_a_run_tells_it_too(tmp_path: Path) -> None:
     said = edgekit("deploy", model, "--target", "local", "--to", "onnx", "--recipe", "fp32", "--data", tmp_path / "right.npz", "--json")
 
     assert said.stderr.count("tiny.onnx: top-1 100.0% on 150 samples\n") == 1
+    assert said.stderr.count("evaluated on right.npz, split once by seed 0: of 200 samples 50 kept for calibration, 150 others for evaluation\n") == 1
     assert (said.json["baseline"]["value"], said.json["baseline"]["doubt"]) == (1.0, None)
     assert "warning" not in said.stderr
 

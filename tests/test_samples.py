@@ -220,7 +220,17 @@ def test_one_file_for_all_ends_is_split_in_three_that_share_nothing(tmp_path: Pa
     assert len(set.union(*parts)) == 1000
     assert np.load(out / "training_labels.npy").tolist() == np.load(out / "training/0.npy").ravel().tolist()
     how = "of 1000 samples 200 for calibration, 600 for training, 200 for evaluation, each for one of these alone"
-    assert result["origin"] == f"data.npz, split once by seed 0: {how}"
+    others = "; where nothing is tuned 500 are evaluated, so compare no accuracy of such a run with these"
+    assert result["origin"] == f"data.npz, split once by seed 0: {how}{others}"
+
+
+def test_without_labels_the_same_few_are_evaluated_whether_any_is_tuned_or_not(tmp_path: Path) -> None:
+    (tmp_path / "tuned").mkdir()
+    path, spec = npz(tmp_path, x=np.arange(1000, dtype=np.float32)[:, None]), [{"name": "x", "dtype": "float32", "shape": [1]}]
+    alone, out = run(tmp_path, spec, path, max_unlabelled=16)
+    tuned, other = run(tmp_path / "tuned", spec, path, max_unlabelled=16, need_training=True)
+    assert (np.load(out / "evaluation/0.npy") == np.load(other / "evaluation/0.npy")).all()
+    assert "where nothing is tuned" not in alone["origin"] + tuned["origin"]
 
 
 @pytest.mark.parametrize("need_training", [True, False])

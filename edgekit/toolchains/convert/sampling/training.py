@@ -23,7 +23,7 @@ class Unusable(Exception):
 
 
 def split_in_three(file: str, n: int, sample_bytes: int, most: tuple[int, int], seed: int) -> tuple[tuple[Array, Array, Array], str]:
-    """Indices for calibration, training and evaluation, none in two of them, and a sentence about them.
+    """Indices for calibration, training and evaluation, none in two of them, and a sentence about them, which says if fewer are evaluated for it.
 
     Args:
         most: samples to calibrate and to evaluate with.
@@ -39,7 +39,9 @@ def split_in_three(file: str, n: int, sample_bytes: int, most: tuple[int, int], 
     calibration, evaluation, training = (np.sort(part) for part in np.split(order[:end], [n_calibration, n_calibration + n_evaluation]))
     told = f"of {n} samples {n_calibration} for calibration, {len(training)} for training, {n_evaluation} for evaluation, each for one of these alone"
     unused = f"; {n - end} unused (training holds its samples in memory)" if end < n else ""
-    return (calibration, training, evaluation), f"{file}, split once by seed {seed}: {told}{unused}"
+    alone = min(n - n_calibration, most[1])
+    others = f"; where nothing is tuned {alone} are evaluated, so compare no accuracy of such a run with these" if alone > n_evaluation else ""
+    return (calibration, training, evaluation), f"{file}, split once by seed {seed}: {told}{unused}{others}"
 
 
 def split_in_two(n: int, most: int, seed: int) -> tuple[Array, Array]:
