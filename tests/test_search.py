@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,24 +13,34 @@ import numpy as np
 import pytest
 
 from edgekit.device import resolve
-from edgekit.errors import InputError, InUse
-from edgekit.recipe import parse
+from edgekit.errors import DeviceError, EdgekitError, InputError, InUse
+from edgekit.recipe import Recipe, parse
 from edgekit.records import Accuracy, Memory
+from edgekit.store import open_store
+from edgekit.toolchains.jobs import Progress
 from edgekit.transport import connect
-from edgekit.verbs.deploy import deploy
-from edgekit.verbs.search import Weighing, next_start, once_free, tuned_before, values_of
+from edgekit.verbs.deploy import Deployment, deploy
+from edgekit.verbs.search import Search, Weighing, next_start, once_free, search, tuned_before, values_of
 from edgekit.verbs.search_budget import Budget, is_outgrown
 from edgekit.verbs.search_front import WORSE, Floor, Tried, floor, front
 from edgekit.verbs.search_space import FIRST, Given, Space, parameters, tuned_part
 from edgekit.verbs.search_study import Begun
 from edgekit.workbench import Bench
-from edgekit.write.format import format_named
+from edgekit.write.format import Format, format_named
 from tests.conftest import missing
 from tests.lab.cli import edgekit
 from tests.lab.onnx_cases import classifier, outputs_for, save
-from tests.lab.runs import variant
+from tests.lab.runs import run, variant
 
 MS = 1_000_000
+
+
+@pytest.fixture
+def optuna() -> None:
+    if importlib.util.find_spec("optuna") is None:
+        missing("optuna", "run `pip install -e '.[dev]'`")
+
+
 ANY = Floor(0.0, labelled=True)
 
 
@@ -213,6 +225,66 @@ def test_choices_spell_recipes_that_make_sense(chosen: dict[str, object], expect
     assert "tune" not in space.suggest(given, may_tune=False)[0]
 
 
+class Device:
+    """In the place of `deploy`: what each recipe comes to is given, and what was asked for is kept."""
+
+    def __init__(self, comes_to: Callable[[str], float | EdgekitError]) -> None:
+        self.comes_to = comes_to
+        self.asked: list[str] = []
+
+    def __call__(self, recipe: Recipe, fmt: Format, tune_s: float | None, say: Progress) -> Deployment:
+        self.asked.append(recipe.name)
+        quality = self.comes_to(recipe.name)
+        if isinstance(quality, EdgekitError) and not isinstance(quality, DeviceError):
+            raise quality
+        made = one(0, 0 if isinstance(quality, DeviceError) else quality, 40, 1000, recipe=recipe.name).variant
+        assert made is not None
+        if isinstance(quality, DeviceError):  # as `deploy` has it
+            made = replace(made, status="failed", error=str(quality), measurement=None)
+        done = run(f"{time.monotonic_ns()}", made, profile=None)
+        with open_store() as store:
+            store.begin(done)
+            store.finish(done)
+        return Deployment(done, 0, 0.1, 0.1, 0.0, whole=True)
+
+    def search(self, trials: int, space: Space) -> Search:
+        return search("made-up", space, self, Budget(None, trials), Weighing(True, 10, 10.0), time.monotonic(), lambda *_: None)
+
+
+@pytest.mark.slow
+def test_what_failed_is_tried_again_only_if_the_device_failed_it(optuna: None) -> None:
+    space = Space([format_named("onnx")], calibrated=False, tuned=False)
+    results: dict[str, float | EdgekitError] = {"w8": InputError("refused"), "fp16": DeviceError("local:", "no space left")}
+    device = Device(lambda name: results.get(name, 0.98))
+    found = device.search(3, space)
+    assert device.asked == ["fp32", "w8", "fp16"]
+    assert [(tried.error, tried.device_failed) for tried in found.trials] == [(None, False), ("refused", False), ("local: no space left", True)]
+    assert device.search(1, space).new == 1
+    assert device.asked[3:] == ["fp16"]
+    del results["fp16"]
+    found = device.search(1, space)
+    assert device.asked[4:] == ["fp16"]
+    assert [(tried.recipe, tried.error) for tried in found.trials] == [("fp32", None), ("w8", "refused"), ("fp16", None)]
+
+
+@pytest.mark.slow
+def test_a_search_learns_from_what_is_refused(optuna: None) -> None:
+    refused = re.compile("lowrank|cluster")  # two thirds of what there is
+    device = Device(lambda name: InputError("too little is left") if refused.search(name) else 0.98)
+    device.search(36, Space([format_named("onnx")], calibrated=True, tuned=False))
+    assert len(set(device.asked)) == 36
+    assert sum(refused.search(name) is not None for name in device.asked[20:]) <= 8
+
+
+@pytest.mark.slow
+def test_a_search_does_not_end_where_the_sampler_keeps_to_what_is_best(optuna: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekit.verbs.search.STUCK", 3)
+    monkeypatch.setattr("edgekit.verbs.search.STALE", 8)
+    monkeypatch.setattr("edgekit.verbs.search_study.STARTUP_TRIALS", 4)
+    device = Device(lambda name: 0.98 - 0.2 * name.count("+"))  # all but the six plain ones are below the floor
+    assert device.search(40, Space([format_named("onnx")], calibrated=True, tuned=False)).stopped == "40 trials"
+
+
 def test_without_samples_nothing_is_calibrated() -> None:
     assert "w8a8" not in Space([format_named("onnx")], calibrated=False, tuned=False).numbers(format_named("onnx"))
 
@@ -238,16 +310,14 @@ def test_whoever_wants_the_device_meanwhile_is_told_of_the_search(tmp_path: Path
         raise InputError("that was all")
 
     asked = (save(classifier(), tmp_path / "net.onnx"), resolve("local"), [parse("fp32")], [format_named("onnx")])
-    for search in ("0123456789abcdef", None):
+    for name in ("0123456789abcdef", None):
         with pytest.raises(InputError, match="that was all"):
-            deploy(*asked, opened=another, search=search, progress=lambda *_: None)
+            deploy(*asked, opened=another, search=name, progress=lambda *_: None)
     assert ["(edgekit search)" in told[0], "(edgekit deploy)" in told[1]] == [True, True]
 
 
 @pytest.mark.toolchain
-def test_a_search_is_kept_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    if importlib.util.find_spec("optuna") is None:
-        missing("optuna", "run `pip install -e '.[dev]'`")
+def test_a_search_is_kept_and_goes_on_where_it_was(tmp_path: Path, optuna: None) -> None:
     made = classifier()
     images = np.random.default_rng(0).normal(size=(104, 1, 1, 8, 8)).astype(np.float32)
     labels = outputs_for(made, [images])[0].reshape(104, 10).argmax(axis=1)

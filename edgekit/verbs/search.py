@@ -30,8 +30,10 @@ from edgekit.verbs.search_study import Begun, Study
 from edgekit.write.format import Format, format_named
 
 SEED = 0
+STUCK = 20
+"""After so many suggestions in a row that were tried before, the next are by chance: the sampler keeps to what it thinks best."""
 STALE = 40
-"""So many suggestions in a row that were tried before mean that little is left to find."""
+"""So many mean that little is left to find."""
 
 ASK_AGAIN_S = 2.0
 """Between two looks at whether a device is free."""
@@ -94,6 +96,7 @@ def search(name: str, space: Space, attempt: Attempt, budget: Budget, weighing: 
     """
     study = Study(name, SEED)
     known = {(one.recipe, one.format): one for one in with_variants(study.tried())}
+    passing = {one.number for one in known.values() if one.device_failed}  # a device may do better by now; whatever else failed would fail again
     cut_off = study.cut_off()
     attempt = once_free(attempt, started + (budget.seconds or MOST_WAITED_S))
     starts = [*(parameters(one.recipe, format_named(one.format)) for one in cut_off), *space.first()]
@@ -102,9 +105,9 @@ def search(name: str, space: Space, attempt: Attempt, budget: Budget, weighing: 
         left_s = budget.left_s(time.monotonic() - started)
         may_tune = budget.may_tune(left_s, known.values())
         share_s = budget.tune_s(left_s, known.values()) if may_tune else 0.0
-        settled = {key: one for key, one in known.items() if not is_outgrown(one, share_s)}
+        settled = {key: one for key, one in known.items() if one.number not in passing and not is_outgrown(one, share_s)}
         start = next_start(starts, space, settled, may_tune)
-        trial = study.ask(start)
+        trial = study.ask(start, by_chance=repeated >= STUCK)
         recipe, fmt = space.suggest(trial, may_tune or start is not None)
         least = weighing.floor(known.values())
         if earlier := settled.get((recipe, fmt.name)):
@@ -174,11 +177,12 @@ def tried(number: int, name: str, fmt: Format, tune_s: float | None, attempt: At
         if not done.whole:
             raise Unreachable(done.run.device_address, "was lost in a trial: repeat the command, and it goes on with that one")
         values, error = values_of(done.run.variants[0], labelled)
-        return replace(one, values=values, error=error, elapsed_s=done.elapsed_s, run=done.run.id, variant=done.run.variants[0])
+        its = error is not None and error.startswith(f"{done.run.device_address.rstrip(':')}: ")  # as every DeviceError does
+        return replace(one, values=values, error=error, elapsed_s=done.elapsed_s, run=done.run.id, variant=done.run.variants[0], device_failed=its)
     except (Unreachable, InUse):
         raise
     except (InputError, ConvertError, DeviceError) as exc:
-        return replace(one, error=str(exc), elapsed_s=time.monotonic() - started)
+        return replace(one, error=str(exc), elapsed_s=time.monotonic() - started, device_failed=isinstance(exc, DeviceError))
 
 
 def once_free(attempt: Attempt, until: float) -> Attempt:

@@ -54,6 +54,8 @@ class Tried:
     """What each of its tunings might take at the most; None: as long as it wanted, or it has none."""
     variant: Variant | None = None
     """As it was measured, out of the store."""
+    device_failed: bool = False
+    """Whether it failed by what the device did, which may do better another time."""
 
 
 @dataclass(frozen=True, slots=True)

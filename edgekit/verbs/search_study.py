@@ -16,6 +16,8 @@ STARTUP_TRIALS = 12
 """Taken at random before the sampler has something to go by; Optuna's default is 10, and known good ones come first here."""
 SHORT = "short"
 """The constraint: by how much a trial's quality is below the floor."""
+NO_FILE = 1000.0
+"""The same of a trial that gave nothing to weigh: more than any quality, in dB or as a share, can be short by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,15 @@ class Study:
         except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as exc:
             raise SetupError(f"the searches in {path} cannot be used ({exc}): move the file away, or set EDGEKIT_DATA_DIR to another folder") from exc
         seen = len(self.study.get_trials(deepcopy=False))  # a search that goes on does not suggest what it began with
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed + seen, n_startup_trials=STARTUP_TRIALS)
+        self.guided = optuna.samplers.TPESampler(seed=seed + seen, n_startup_trials=STARTUP_TRIALS)
+        self.by_chance = optuna.samplers.RandomSampler(seed=seed + seen + 1)  # by the same seed these would be the sampler's first ones
         self.states = optuna.trial.TrialState
         for trial in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
             self.study.tell(trial.number, state=self.states.FAIL)  # it was cut off
 
-    def ask(self, parameters: dict[str, Any] | None) -> Any:
-        """A new `optuna.Trial`, of these parameters where they are given."""
+    def ask(self, parameters: dict[str, Any] | None, *, by_chance: bool = False) -> Any:
+        """A new `optuna.Trial`, of these parameters where they are given, else by what trials have taught, or by chance."""
+        self.study.sampler = self.by_chance if by_chance else self.guided
         if parameters is not None:
             self.study.enqueue_trial(parameters)
         return self.study.ask()
@@ -71,8 +75,11 @@ class Study:
         """
         if not again:
             trial.set_user_attr("tried", asdict(replace(one, variant=None)))
-        if one.values is None:
-            self.study.tell(trial, state=self.states.FAIL)
+        if one.values is None and one.device_failed:
+            self.study.tell(trial, state=self.states.FAIL)  # which says nothing of the recipe
+        elif one.values is None:
+            trial.set_constraint(SHORT, NO_FILE)
+            self.study.tell(trial, state=self.states.PRUNED)  # a failed one the sampler would not learn from
         else:
             if least is not None:
                 trial.set_constraint(SHORT, least - one.values.quality)
