@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -127,6 +127,19 @@ class Recipe:
         """The name as a part of a file's: without what paths, Windows and Android have no place for."""
         parts = (f"distill-{Path(step.removeprefix(DISTILL)).stem}" if step.startswith(DISTILL) else step for step in self.name.split("+"))
         return re.sub(r"[^A-Za-z0-9.+=_-]", "-", "+".join(parts))
+
+    def file_name_for(self, model: str) -> str:
+        """What a file of a model of that name is called, without its suffix: `net.prune50+w8`."""
+        return f"{model}.{replace(self, name=beside(model, self.name)).file_name}"
+
+
+def beside(model: str, name: str) -> str:
+    """A recipe's name where the model's stands before it: `auto:` writes `net.auto-size=0.25.toml`, and files of that are not to be called `net.net.…`.
+
+    One that would then be called as another recipe keeps its whole name.
+    """
+    rest = name.removeprefix(f"{model}.")
+    return name if all(map(is_known, rest.split("+"))) else rest
 
 
 def parse(name: str) -> Recipe:

@@ -137,6 +137,7 @@ def test_budgets_are_kept_and_their_recipes_can_be_given_again(tmp_path: Path) -
     again = edgekit(*argv, "--recipe", found)
     assert again.code == 0, again.stderr
     assert again.json["artifacts"][0]["sha256"] == small["sha256"]
+    assert again.json["artifacts"][0]["path"] == small["path"] == str(tmp_path / "out/net.auto-size=0.4.onnx")
     refused = edgekit(*argv, "--recipe", "auto:size=0.01")
     assert refused.code == 2
     assert "cannot be met: the least that this model's layers can be brought to is size=0." in refused.error

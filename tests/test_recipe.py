@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.cli.options import recipes_from
 from edgekit.compress.steps import TECHNIQUES
 from edgekit.errors import InputError
 from edgekit.recipe import LEARNED, SUPPORTED, Recipe, examples, parse
@@ -161,6 +162,22 @@ def test_a_file_may_have_any_recipe_in_its_name() -> None:
     assert parse("prune2:4+w8").file_name == "prune2-4+w8"
     assert parse("distill:small.onnx+tune").file_name == "distill-small+tune"
     assert parse("distill:/some/where/small net.onnx+tune").file_name == "distill-small-net+tune"
+
+
+def test_the_name_of_the_model_is_in_a_files_once(tmp_path: Path) -> None:
+    names = {"my net.auto-size=0.25": "my net.auto-size=0.25", "mine": "my net.mine", "my net.w8": "my net.my-net.w8", "my network": "my net.my-network"}
+    for name, expected in names.items():
+        (tmp_path / f"{name}.toml").write_text('steps = "prune80"\n')
+        assert parse(str(tmp_path / f"{name}.toml")).file_name_for("my net") == expected
+    assert parse("prune2:4+w8").file_name_for("my net") == "my net.prune2-4+w8"
+
+
+def test_two_recipes_whose_files_would_be_called_alike_are_refused(tmp_path: Path) -> None:
+    given = tmp_path / "net.auto-size=0.25.toml"
+    given.write_text('steps = "prune80"\n')
+    with pytest.raises(InputError, match=r"the recipes auto:size=0.25 and net.auto-size=0.25 would give files of one name"):
+        recipes_from(["auto:size=0.25", str(given)], [], "net")
+    assert len(recipes_from(["auto:size=0.25", str(given)], [], "other")) == 2
 
 
 def test_a_budget_is_left_to_who_spreads_it() -> None:

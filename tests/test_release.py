@@ -63,6 +63,16 @@ def test_a_generic_package_holds_the_choice_its_lineage_and_the_manifest(run: Ru
     assert lineage["model"] == {"name": "Tiny Net.onnx", "sha256": "m" * 64}
 
 
+def test_a_recipe_file_with_the_models_name_in_it_does_not_double_that(run: Run, tmp_path: Path) -> None:
+    first = run.variants[0]
+    assert first.artifact is not None
+    name = "Tiny Net.auto-size=0.25"
+    made = package(
+        replace(run, variants=(replace(first, recipe=name, artifact=replace(first.artifact, recipe=name)),), chosen=None), "generic", tmp_path / "out", name
+    )
+    assert names_in(made) == {"Tiny-Net.auto-size-0.25.tflite", "Tiny-Net.auto-size-0.25.tflite.json", "manifest.json", "manifest.sha256"}
+
+
 def test_the_manifest_carries_what_justifies_the_choice(run: Run, tmp_path: Path) -> None:
     manifest = verify(package(run, "generic", tmp_path / "out"))
     assert run.chosen is not None

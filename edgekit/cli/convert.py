@@ -65,7 +65,7 @@ def command(
     delivered. Without --recipe: fp32. Ends with 4 if a variant failed; one that its format cannot carry is skipped and says why.
     """
     require_place(folder)
-    recipes, formats, fixed = recipes_from(recipe_names, ["fp32"]), formats_from(to, ["all"]), shapes_from(shapes)
+    recipes, formats, fixed = recipes_from(recipe_names, ["fp32"], model_path.stem), formats_from(to, ["all"]), shapes_from(shapes)
     wishes = wishes_from(options)
     needs.toolchains(recognise(model_path), formats, install, recipes)
     with (

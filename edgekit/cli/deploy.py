@@ -79,7 +79,7 @@ def command(
     """
     length, settings, wishes = protocol_from(options), settings_from(options), wishes_from(options)
     device = resolve(target)
-    recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])])
+    recipes = recipes_from(recipe_names, ["fp32", "fp16", "w8", *(["w8a8"] if data else [])], model_path.stem)
     formats, fixed = formats_from(to, runs_there(device.profile)), shapes_from(shapes)
     needs.toolchains(recognise(model_path), formats, install, recipes)
     needs.native(device, settings.runner, install)

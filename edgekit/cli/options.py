@@ -145,12 +145,19 @@ def shapes_from(words: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
     return shapes
 
 
-def recipes_from(words: Sequence[str], default: Sequence[str]) -> list[Recipe]:
-    """Recipes in the order given, each once."""
+def recipes_from(words: Sequence[str], default: Sequence[str], model: str) -> list[Recipe]:
+    """Recipes in the order given, each once.
+
+    Args:
+        model: as files are called after it.
+
+    Raises:
+        InputError: one is not right, or the files of two would be called alike.
+    """
     names = [name.strip() for word in words for name in word.split(",") if name.strip()] or list(default)
     found = [parse(name) for name in dict.fromkeys(names)]
     for place, one in enumerate(found):
-        if same := [other.name for other in found[:place] if other.file_name == one.file_name]:
+        if same := [other.name for other in found[:place] if other.file_name_for(model) == one.file_name_for(model)]:
             raise InputError(f"the recipes {same[0]} and {one.name} would give files of one name: convert them apart, or call a .toml file otherwise")
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 from edgekit.deflate import download_bytes
 from edgekit.errors import ReleaseError
 from edgekit.files import sha256_file, sha256_tree, size_bytes, walk, written_aside
+from edgekit.recipe import beside
 from edgekit.records import Artifact, Run
 from edgekit.records_json import to_json
 from edgekit.release.archive import stored_zip
@@ -73,7 +74,7 @@ def refuse_to_replace(final: Path) -> None:
 
 def lay_out(run: Run, picked: Picked, platform: Platform, model: str, root: Path) -> None:
     """Write a package's files below `root`."""
-    file = f"{model}.{plain(picked.artifact.recipe)}{picked.artifact.path.suffix}"
+    file = f"{model}.{plain(beside(Path(run.model_path).stem, picked.artifact.recipe))}{picked.artifact.path.suffix}"
     lineage = f"{file}.json"
     layout = LAYOUTS[platform](model, picked.artifact.path, file, (lineage, NAME, SEAL))
     resources = root / layout.resources

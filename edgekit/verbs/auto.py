@@ -140,7 +140,7 @@ def settle(
     weights = round(OVERHEAD * (found.weights_bytes - chosen.saved_bytes))
     limits = {(budget.recipe.name, name): Limit(taken, budget.value, weights) for name, taken in floats.items()}
     made = given(chosen)
-    target = place / f"{model.path.stem}.{budget.recipe.file_name}.toml"
+    target = place / f"{budget.recipe.file_name_for(model.path.stem)}.toml"
     place.mkdir(parents=True, exist_ok=True)
     write_text(target, toml(made, f"{budget.recipe.name} of {model.path.name}: {told}"))
     tell(f"{budget.recipe.name} is {'+'.join(made.steps)} with {len(dict(made.layers))} layers of their own ({told}): written to {target}")

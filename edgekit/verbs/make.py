@@ -147,7 +147,7 @@ def below(task: Task, found_db: float, judged: str | None) -> list[str]:
 
 def deliver(task: Task, file: File, artifact: Artifact, place: Place, tried: Mapping[str, str]) -> Artifact:
     """Copy a file that is right to its place, with its lineage beside it; the Artifact there."""
-    final = place(artifact.sha256) / f"{task.source.model.path.stem}.{task.recipe.file_name}{task.format.suffix}"
+    final = place(artifact.sha256) / f"{task.recipe.file_name_for(task.source.model.path.stem)}{task.format.suffix}"
     if not final.exists() or sha256_tree(final) != artifact.sha256:
         copy(file.path, final)
     delivered = replace(artifact, path=final)
