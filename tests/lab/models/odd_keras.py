@@ -33,9 +33,9 @@ if __name__ == "__main__":
     keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: x * 2)]).save(out / "lambda.h5")
 
     picture = keras.Input((8, 8, 3))
-    inner = keras.Sequential(
-        [keras.Input((8, 8, 4)), layers.Conv2D(4, 1, name="conv2d"), layers.DepthwiseConv2D(3, name="_deep"), layers.BatchNormalization()], name="inner"
-    )
+    deep = layers.DepthwiseConv2D(3, use_bias=False, name="_deep")
+    inside = [layers.Conv2D(4, 1, name="conv2d"), deep, layers.BatchNormalization(beta_initializer="ones")]
+    inner = keras.Sequential([keras.Input((8, 8, 4)), *inside], name="inner")
     once, twice = layers.Conv2D(4, 3, padding="same", name="conv2d"), layers.Conv2D(4, 1, name="conv2d_1")
     found = layers.Reshape((6, 24))(inner(twice(twice(once(picture)))))
     found = layers.Dense(2, name="my dense")(layers.LSTM(3, name="lstm")(layers.Conv1D(3, 2, name="_conv1d")(found)))
