@@ -64,7 +64,7 @@ def test_the_list_has_one_line_for_a_search() -> None:
     keep(replace(run("3", W8), search="0123456789abcdef"))
     said = edgekit("runs", "list")
     search, alone = said.stdout.splitlines()[1:]
-    assert search.split() == ["search", "01234567", "2026-11-22T01:00:00Z", "Tiny", "Net.onnx", "local", "2", "of", "3", "trials", "ok", "—", "—"]
+    assert search.split() == ["search", "01234567", "2026-11-22T01:00:00Z", "Tiny", "Net.onnx", "local", "2", "of", "3", "ok", "3", "trials", "—"]
     assert alone.split()[0] == "0"
     assert said.stderr == "the trials of a search: edgekit runs list --search 01234567\n"
     assert [line.split()[0] for line in edgekit("runs", "list", "--search", "01234567").stdout.splitlines()[1:]] == ["3", "2", "1"]

@@ -65,8 +65,9 @@ def search_cells(trials: Sequence[Summary]) -> list[str | Text]:
     """One line of the list: a search, since its first trial."""
     latest, first = trials[0], trials[-1]
     names = Text(Path(latest.model_path).name), Text(latest.device_name)
-    count = f"{sum(row.ok for row in trials)} of {len(trials)} trial{'' if len(trials) == 1 else 's'} ok"
-    return [f"search {(latest.search or '')[:NAMED]}", first.started_utc, *names, count, "", "—" if latest.finished else "not finished", "—"]
+    told = f"{len(trials)} trial{'' if len(trials) == 1 else 's'}" + ("" if latest.finished else " not finished")
+    ok = f"{sum(row.ok for row in trials)} of {len(trials)} ok"
+    return [f"search {(latest.search or '')[:NAMED]}", first.started_utc, *names, ok, "", told, "—"]
 
 
 def cells(row: Summary) -> list[str | Text]:
