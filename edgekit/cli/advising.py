@@ -28,7 +28,7 @@ def advise(source: Source, planned: Sequence[tuple[Recipe, Format]], device: Dev
         return
     files = [(fmt.name, recipe.name) for recipe, fmt in planned]
     for one in advice([(recipe, fmt.name) for recipe, fmt in planned], machine_of(device), figures_of(source.model, progress)):
-        err.print(line(one, files), soft_wrap=True)
+        err.print(line(one, files))
 
 
 def tell_baseline(source: Source, progress: Progress) -> None:

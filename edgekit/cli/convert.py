@@ -91,9 +91,9 @@ def command(
         print_conversions(variants)
         for variant in variants:
             if variant.error:
-                err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}", soft_wrap=True)
+                err.print(f"{variant.format} {variant.recipe} {variant.status}: {variant.error}")
         for words in held_to(variants, model_path.name):
-            err.print(words, style="dim", markup=False, soft_wrap=True)
+            err.print(words, style="dim", markup=False)
         print_file_notes(variants, "the .json beside each file")
-        err.print(f"compared with {source.reference.runtime} on {source.samples.origin}", soft_wrap=True)
+        err.print(f"compared with {source.reference.runtime} on {source.samples.origin}")
     return 4 if any(variant.status == "failed" for variant in variants) else 0

@@ -128,7 +128,7 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
     else:
         show.print_run(done.run)
         for words in held_to(done.run.variants, Path(done.run.model_path).name):
-            err.print(words, style="dim", markup=False, soft_wrap=True)
+            err.print(words, style="dim", markup=False)
         print_file_notes(done.run.variants, f"`edgekit runs show {done.run.id} --json`")
         waited = f", {done.waited_s:.0f} s waiting for it" if done.waited_s else ""
         err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device{waited}; {bytes_text(done.pushed_bytes)} sent to it", style="dim")

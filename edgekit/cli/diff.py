@@ -61,7 +61,7 @@ def command(
         found = diff(a, b, data, fixed, floor, progress)
     if plot is not None:
         draw(plot, found, f"{b.name} against {a.name}")
-        err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
+        err.print(f"drawn in {plot}", style="dim")
     if json_wanted:
         print_json("diff", {"a": str(a), "b": str(b), "floor_db": found.floor_db, **found.found.model_dump(mode="json")})
     else:
@@ -79,17 +79,17 @@ def show(found: Difference, a: Path, b: Path, everything: bool) -> None:
     stressed = middle - begin if first and begin <= middle < end else None
     print_table(columns, [line(row, found.floor_db) for row in rows[begin:end]], bold=stressed)
     if end - begin < len(rows):
-        err.print(f"{end - begin} of {len(rows)} tensors shown: --all shows the others, --plot FILE.svg draws them", style="dim", soft_wrap=True)
+        err.print(f"{end - begin} of {len(rows)} tensors shown: --all shows the others, --plot FILE.svg draws them", style="dim")
     for value in found.found.outputs:
-        out.print(f"output {value.name}: {value.sqnr_db:.1f} dB", soft_wrap=True)
+        out.print(f"output {value.name}: {value.sqnr_db:.1f} dB")
     if first is None:
-        out.print(f"[green]no tensor departs[/green]: all that can be seen agree to {found.floor_db:g} dB or better", soft_wrap=True)
+        out.print(f"[green]no tensor departs[/green]: all that can be seen agree to {found.floor_db:g} dB or better")
     else:
         gone = f"{first.sqnr_db:.1f} dB" if first.sqnr_db is not None else "nothing like it"
-        out.print(f"[bold red]first departure[/bold red]: {first.op} (node {first.node}), {gone} in {b.name}; below {found.floor_db:g} dB", soft_wrap=True)
+        out.print(f"[bold red]first departure[/bold red]: {first.op} (node {first.node}), {gone} in {b.name}; below {found.floor_db:g} dB")
     if not any(row.verdict == "agrees" for row in rows):
-        err.print("no tensor has a counterpart that agrees: are these files of one model?", soft_wrap=True)
-    err.print(f"compared {samples_text(found.found.samples, found.origin)}", style="dim", soft_wrap=True)
+        err.print("no tensor has a counterpart that agrees: are these files of one model?")
+    err.print(f"compared {samples_text(found.found.samples, found.origin)}", style="dim")
 
 
 def line(row: Compared, floor_db: float) -> list[str | Text]:

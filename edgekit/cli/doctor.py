@@ -49,7 +49,7 @@ def command(target: str, record: str | None, json_wanted: bool) -> int:
         show(findings)
     if written is not None:
         words = f"What it tells is in {written}. {KEPT}. Nothing was sent: look through it, then send it with what you know of the device."
-        err.print(words, markup=False, soft_wrap=True)
+        err.print(words, markup=False)
     return 1 if any(finding.verdict == "fail" for finding in findings) else 0
 
 

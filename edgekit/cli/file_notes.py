@@ -21,7 +21,7 @@ Name = tuple[str, str]
 def print_file_notes(variants: Sequence[Variant], whole: str) -> None:
     """Print `file_notes` on stderr."""
     for line in file_notes(variants, whole):
-        err.print(line, style="dim", markup=False, soft_wrap=True)
+        err.print(line, style="dim", markup=False)
 
 
 def file_notes(variants: Sequence[Variant], whole: str) -> list[str]:

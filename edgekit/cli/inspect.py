@@ -45,7 +45,7 @@ def command(model_path: Path, shapes: tuple[str, ...], install: bool, json_wante
     ops = sorted(figures.ops.items(), key=lambda item: (-item[1], item[0]))
     print_table([Column("operator"), Column("count", right=True)], [[name, str(count)] for name, count in ops])
     for axis in model.flexible:
-        out.print(f"flexible   axis {axis.axis} of {axis.input} ({axis.symbol}): {sizes_text(axis)}, {axis.default} by default", soft_wrap=True)
+        out.print(f"flexible   axis {axis.axis} of {axis.input} ({axis.symbol}): {sizes_text(axis)}, {axis.default} by default")
     for note in model.notes:
         err.print(f"note: {note}")
 

@@ -37,11 +37,11 @@ def command(name: str | None, target: str, profile: str | None, yes: bool, json_
     addition = prepare(address, told, name=name, profile=profile)
     kind = addition.profile
     if not json_wanted:
-        out.print(Text(f"{address}: {', '.join(words(told))}"), soft_wrap=True)
+        out.print(Text(f"{address}: {', '.join(words(told))}"))
         if kind is None:
             cure = f"no profile matches it: draft one with `edgekit profile draft --target {address}`"
-            out.print(Text(cure, style="yellow"), soft_wrap=True)
-        out.print(Text(addition.toml), soft_wrap=True)
+            out.print(Text(cure, style="yellow"))
+        out.print(Text(addition.toml))
     if not agreed(f"Write {addition.name} ({address}) into {addition.path}?", yes):
         err.print("nothing was written")
         return 1
@@ -51,7 +51,7 @@ def command(name: str | None, target: str, profile: str | None, yes: bool, json_
         told_json = {"identity": dict(told.identity), "python": told.python, "free_bytes": told.root_free_bytes}
         print_json("lab.add", {"device": entry, "path": str(addition.path), "told": told_json})
         return 0
-    err.print(Text(f"written into {addition.path}: --target {addition.name}", style="green"), soft_wrap=True)
+    err.print(Text(f"written into {addition.path}: --target {addition.name}", style="green"))
     return 0
 
 

@@ -34,9 +34,9 @@ def show_command(name: str, json_wanted: bool) -> None:
     out.print(Text(f"{profile.name}: {profile.title}", style="bold"))
     out.print(Text(f"{profile.platform}, runs {', '.join(profile.formats)}"))
     if profile.aliases:
-        out.print(Text(f"also called {', '.join(profile.aliases)}"), soft_wrap=True)
+        out.print(Text(f"also called {', '.join(profile.aliases)}"))
     if profile.untested:
-        out.print(Text(f"untested on hardware: {profile.untested}", style="yellow"), soft_wrap=True)
+        out.print(Text(f"untested on hardware: {profile.untested}", style="yellow"))
     out.print()
     for fact, given in told(profile).items():
         out.print(Text(f"{fact}: {shown(fact, given['value'])}"))
@@ -78,10 +78,10 @@ def draft_command(target: str, path: Path | None, json_wanted: bool) -> None:
     if path is None:
         click.echo(made.toml, nl=False)
     if known is not None:
-        err.print(Text(already(known, made.profile), style="yellow"), soft_wrap=True)
+        err.print(Text(already(known, made.profile), style="yellow"))
     where = "look it over" if path and path.parent.resolve() == (Path.cwd() / "device_profiles").resolve() else "put it into ./device_profiles"
     written = f"written to {path}; " if path else ""
-    err.print(Text(f"{written}{where}: `--target {made.profile.name}` finds it there", style="dim"), soft_wrap=True)
+    err.print(Text(f"{written}{where}: `--target {made.profile.name}` finds it there", style="dim"))
 
 
 def already(known: Profile, drafted: Profile) -> str:

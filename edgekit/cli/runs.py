@@ -50,7 +50,7 @@ def list_command(limit: int | None, search: str | None, json_wanted: bool) -> No
     lines = [[row] for row in rows] if search is not None else by_search(rows)
     print_table(columns, [search_cells(line) if search is None and line[0].search else cells(line[0]) for line in lines])
     if search is None and (searched := next((row.search for row in rows if row.search), None)):
-        err.print(f"the trials of a search: edgekit runs list --search {searched[:NAMED]}", style="dim", soft_wrap=True)
+        err.print(f"the trials of a search: edgekit runs list --search {searched[:NAMED]}", style="dim")
 
 
 def by_search(rows: Sequence[Summary]) -> list[list[Summary]]:

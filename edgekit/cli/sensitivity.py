@@ -60,7 +60,7 @@ def command(
         found = sensitivity(model_path, data, fixed, steps, progress, samples)
     if plot is not None:
         write_text(plot, heat_map(found))
-        err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
+        err.print(f"drawn in {plot}", style="dim")
     if json_wanted:
         print_json("sensitivity", body(found))
     else:
@@ -104,13 +104,13 @@ def print_sensitivity(found: Sensitivity) -> None:
     if len(refused) > MOST_REFUSALS:
         err.print(f"{len(refused) - MOST_REFUSALS} more were refused: --json has the reasons", style="dim")
     lost = "" if table.top1 is None else ", with the points of top-1 that are lost (in brackets)"
-    err.print(f"SQNR of the outputs in dB when that layer alone is compressed so{lost}; less is worse", style="dim", soft_wrap=True)
+    err.print(f"SQNR of the outputs in dB when that layer alone is compressed so{lost}; less is worse", style="dim")
     told = "" if table.top1 is None else f", where the model itself has {table.top1:.1%}"
-    err.print(f"{samples_text(table.samples, found.origin)}{told}; weights take {bytes_text(table.weights_bytes)}", style="dim", soft_wrap=True)
+    err.print(f"{samples_text(table.samples, found.origin)}{told}; weights take {bytes_text(table.weights_bytes)}", style="dim")
     for steps in found.steps[-1:]:
         worst = max((one for one in table.found if one.steps == steps and one.refused is None), key=lambda one: one.noise, default=None)
         if worst is not None:
-            out.print(f"[bold]{steps}[/bold] costs most in [bold]{table.layers[worst.layer].name}[/bold]: {decibels(worst)} dB", soft_wrap=True)
+            out.print(f"[bold]{steps}[/bold] costs most in [bold]{table.layers[worst.layer].name}[/bold]: {decibels(worst)} dB")
 
 
 def cell(one: Found, top1: float | None, width: int) -> Text:

@@ -55,7 +55,7 @@ def command(target: str, to: str | None, runner: str | None, yes: bool, remove: 
         ]
         print_json("setup", {"device": named(device), "runner": plan.runner.name, "folder": root, "items": items, "pushed_bytes": sent})
     else:
-        err.print(f"{bytes_text(sent)} sent; {device.name} has all it needs in {root}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"{bytes_text(sent)} sent; {device.name} has all it needs in {root}", highlight=False, markup=False)
     return 0
 
 
@@ -80,7 +80,7 @@ def removed(device: Device, yes: bool, json_wanted: bool) -> int:
         print_json("setup", {"device": named(device), "folder": store.delivery.root, "removed": things, "removed_bytes": store.size_bytes})
     else:
         words = f"{bytes_text(store.size_bytes)} removed" if store.things else "nothing to remove"
-        err.print(f"{words}; {device.name} has nothing of edgekit's in {store.delivery.root}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"{words}; {device.name} has nothing of edgekit's in {store.delivery.root}", highlight=False, markup=False)
     return 0
 
 

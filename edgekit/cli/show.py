@@ -256,20 +256,20 @@ def print_run(run: Run, *, finished: bool = True) -> None:
     """
     profile = f"profile {run.profile}" if run.profile else "no profile"
     where = f"emulated processor, {profile}" if run.emulated else profile
-    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({escape(where)})  run {run.id}", soft_wrap=True)
+    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({escape(where)})  run {run.id}")
     if how := how_measured(run):
-        out.print(how, style="dim", markup=False, soft_wrap=True)
+        out.print(how, style="dim", markup=False)
     if run.variants:
         print_variants(run)
     print_minutes(run)
     for line in remarks(run):
-        out.print(line, style="dim", markup=False, soft_wrap=True)
+        out.print(line, style="dim", markup=False)
     if run.chosen is not None:
-        out.print(f"[bold green]ship[/bold green] {escape(run.chosen.reason)}", soft_wrap=True)
+        out.print(f"[bold green]ship[/bold green] {escape(run.chosen.reason)}")
     if not finished:
-        out.print(f"[bold yellow]not finished[/bold yellow]: {UNFINISHED}", soft_wrap=True)
+        out.print(f"[bold yellow]not finished[/bold yellow]: {UNFINISHED}")
     elif run.chosen is None and not measured_alone(run):
-        out.print("[bold yellow]nothing to ship[/bold yellow]: no variant was measured, right and within the limits", soft_wrap=True)
+        out.print("[bold yellow]nothing to ship[/bold yellow]: no variant was measured, right and within the limits")
 
 
 def measured_alone(run: Run) -> bool:

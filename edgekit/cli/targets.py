@@ -62,4 +62,4 @@ def cells(rows: Iterable[Sequence[str]]) -> list[list[Text]]:
 
 def say(words: str, style: str) -> None:
     """One line, however long."""
-    out.print(Text(words, style=style), soft_wrap=True)
+    out.print(Text(words, style=style))
