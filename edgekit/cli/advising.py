@@ -35,14 +35,14 @@ def tell_baseline(source: Source, progress: Progress) -> None:
     """The model's own accuracy, where there are labels, and that they may not be those of these samples."""
     found = source.baseline(progress)
     if found is not None:
-        err.print(found.told(source.model.path.name), soft_wrap=True, markup=False)
+        err.print(found.told(source.model.path.name), markup=False)
         if found.doubt:
-            err.print(f"warning: {found.doubt}", style="yellow", soft_wrap=True, markup=False)
+            err.print(f"warning: {found.doubt}", style="yellow", markup=False)
 
 
 def tell_budget(words: str) -> None:
     """What was found for a budget, or became of it."""
-    err.print(words, style="yellow", soft_wrap=True, markup=False)
+    err.print(words, style="yellow", markup=False)
 
 
 def figures_of(model: Model, progress: Progress) -> Figures:

@@ -94,7 +94,7 @@ def command(
 
         def opened(source: Source) -> None:
             tell_baseline(source, progress)
-            err.print(f"evaluated on {source.samples.origin}", soft_wrap=True, markup=False)
+            err.print(f"evaluated on {source.samples.origin}", markup=False)
             if not no_advice:
                 has_data = (data or wishes.tuning.train) is not None
                 advise(source, planned(source.model, steps, formats, wishes, has_data), device, progress)

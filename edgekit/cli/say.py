@@ -173,7 +173,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
     out.print(made, crop=not whole)
     gone = [column.name for index, column in enumerate(columns) if index not in kept]
     if gone:
-        err.print(f"not shown for want of width: {', '.join(gone)} (--json has everything)", style="dim", soft_wrap=True)
+        err.print(f"not shown for want of width: {', '.join(gone)} (--json has everything)", style="dim")
 
 
 def samples_text(n: int, origin: str) -> str:

@@ -140,7 +140,7 @@ def command(
     title = f"{model_path.name} on {device.name}"
     if plot is not None:
         draw(plot, found, title, labelled)
-        err.print(f"drawn in {plot}", style="dim", soft_wrap=True)
+        err.print(f"drawn in {plot}", style="dim")
     if json_wanted:
         what = {"search": name, "model": show.model_json(model), "device": {"name": device.name, "address": device.address}}
         print_json("search", {**what, **body(found, labelled, again)})
@@ -180,7 +180,7 @@ def can_tune(model: Model, data: Path, train: Path | None, progress: Progress) -
     except InputError as exc:
         if train is not None:
             raise
-        err.print(f"nothing is tuned: {exc}", style="dim", soft_wrap=True, markup=False)
+        err.print(f"nothing is tuned: {exc}", style="dim", markup=False)
         return False
     return True
 

@@ -100,7 +100,7 @@ def print_sensitivity(found: Sensitivity) -> None:
     print_table(columns, rows)
     refused = {(one.layer, one.steps.rstrip("0123456789")): one for one in reversed(table.found) if one.refused}
     for one in list(reversed(refused.values()))[:MOST_REFUSALS]:
-        err.print(f"{table.layers[one.layer].name}, {one.steps}: {one.refused}", style="dim", soft_wrap=True, markup=False)
+        err.print(f"{table.layers[one.layer].name}, {one.steps}: {one.refused}", style="dim", markup=False)
     if len(refused) > MOST_REFUSALS:
         err.print(f"{len(refused) - MOST_REFUSALS} more were refused: --json has the reasons", style="dim")
     lost = "" if table.top1 is None else ", with the points of top-1 that are lost (in brackets)"
