@@ -87,7 +87,7 @@ def by_adb(target: str, devices: tuple[Device, ...]) -> Device:
     if device is None and target in VIRTUAL:
         raise InputError(f"'{target}' is not up: run `edgekit lab virtual up`")
     if device is None:
-        raise unknown("target", target, [*names, *(phone.address for phone in found)], also=also)
+        raise unknown("target", target, [*names, *(phone.address for phone in found), "local", "ssh:USER@HOST", "adb:SERIAL"], also=also)
     return device
 
 

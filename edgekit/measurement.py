@@ -159,14 +159,14 @@ def remarks(bench: Bench, passes: Sequence[Pass], protocol: Protocol, complete: 
         found.append(f"{marks[0]}; so were all of its processes: measure again when the device is quiet and cool")
     elif marks:
         found.append(f"{len(marks)} of {len(passes)} processes do not count ({marks[0]})")
-    if any((one.result.every or 1) > 1 for one in passes):
-        found.append("too many runs to record each: the figures are of some, taken evenly over time")
     if passes and (said := left_out(passes[0].result.delegate)):
         found.append(said)
     if passes and protocol.is_sustained and (said := throttles(over_time(passes[-1]))):
         found.append(said)
     if not complete and not any(one.ended for one in passes):
         found.append(f"{len(passes)} of {protocol.processes} processes so far")
+    if any((one.result.every or 1) > 1 for one in passes):
+        found.append("too many runs to record each: the figures are of some, taken evenly over time")
     return found
 
 

@@ -19,7 +19,7 @@ WEIGHTS = np.random.default_rng(0).standard_normal((6, 50)).astype(np.float32)
 def test_weights_lie_on_the_grid_that_the_spec_tells(bits: int) -> None:
     made, spec = classifier(), Spec()
     notes = apply(made, spec, str(bits), Wish())
-    assert notes[0].startswith(f"bits{bits}: 2,704 weights in 2 layers rounded; relative error 0.")
+    assert notes[0].startswith(f"bits{bits}: 2,704 weights in 2 layers rounded; relative error of the weights 0.")
     for name in ("w", "v"):
         values, found = array(constants(made.graph)[name]), spec.tensors[name].grid
         assert found is not None

@@ -107,7 +107,7 @@ def test_each_tensor_shares_its_values() -> None:
         assert np.square(after[name] - before[name]).mean() < 0.012 * before[name].var()
     assert (after["b1"] == before["b1"]).all()
     assert notes == [notes[0]]
-    assert notes[0].startswith("cluster16: 576 weights in 4 layers share 16 values for each tensor; relative error 0.0")
+    assert notes[0].startswith("cluster16: 576 weights in 4 layers share 16 values for each tensor; relative error of the weights 0.0")
 
 
 def test_a_palette_of_few_values_is_whole_steps_of_which_none_becomes_zero() -> None:

@@ -88,7 +88,7 @@ def test_a_file_gives_a_layer_its_own_strength_and_an_unknown_layer_is_refused_w
     assert found.artifact.path.name == "m.own.onnx"
     assert found.artifact.compression is not None
     assert 200 + 64 * 10 < found.artifact.compression.after.nonzero < 64 * 64 * 0.2 + 64 * 10 + 100
-    with pytest.raises(InputError, match="the model has no layer 'frist': did you mean 'first'"):
+    with pytest.raises(InputError, match="the model has no layer 'frist', which the recipe file names: did you mean 'first'"):
         converted(tmp_path, model, [Recipe("own", ("prune50",), (("frist", "prune80"),))], ["onnx"])
 
 
@@ -219,7 +219,9 @@ def test_recipes_that_refusals_name_are_taken() -> None:
 @pytest.mark.parametrize(
     ("tuning", "recipe", "words"),
     [
-        (Tuning(train=Path("t.npz")), "prune50", "--train is for recipes that tune, not for prune50"),
+        (Tuning(train=Path("t.npz")), "prune50", "--train is for recipes that tune, calibrate, weigh channels or keep to a budget, not for prune50"),
+        (Tuning(train=Path("t.npz")), "auto:drop=0.01", None),
+        (Tuning(train=Path("t.npz")), "channels50", None),
         (Tuning(epochs=3), "w8", "leave out --epochs"),
         (Tuning(seconds=3), "w8", "leave out --tune-time"),
         (Tuning(seed=3), "w8", "--seed is for recipes that compress the network"),

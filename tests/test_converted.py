@@ -23,7 +23,7 @@ def variant(recipe: str, numbers: str | None, agreement_db: float) -> Variant:
 def test_compressed_files_tell_what_they_are_held_to() -> None:
     (told,) = held_to([variant("prune50+w8", "w8", 31.4), variant("cluster16", "fp32", 250.0), variant("w8", None, 0)], "net.pt2")
     assert told == (
-        "SQNR and top-1 in the table are against net.pt2; a file is held to the compressed network that it is of: "
+        "what compression cost is told against net.pt2; whether a file is right, against its own compressed network: "
         "onnx prune50+w8 31 dB (w8 needs 15 dB); onnx cluster16 exact (fp32 allows errors of 0.0001 of the range)"
     )
     assert held_to([variant("w8", None, 0)], "net.pt2") == []

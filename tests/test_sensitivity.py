@@ -24,7 +24,7 @@ def test_steps_are_those_asked_for() -> None:
     [
         (["prun"], [], "unknown technique 'prun': did you mean 'prune'?"),
         (["quant", "prune"], ["50"], "--strengths are those of one technique, and 2 are asked for"),
-        (["quant"], ["9"], "bits has no strength '9': give one as in bits4"),
+        (["quant"], ["9"], "quant has no strength '9': give one such as 4, as in bits4"),
     ],
 )
 def test_what_is_no_technique_or_strength_is_refused(techniques: list[str], strengths: list[str], words: str) -> None:

@@ -45,7 +45,7 @@ def print_conversions(variants: Sequence[Variant]) -> None:
 
 
 def held_to(variants: Sequence[Variant], model: str) -> list[str]:
-    """Where some network was compressed: what the figures of the table are against, and what the files are held to.
+    """Where some network was compressed: what its cost is told against, and what the files are held to.
 
     Args:
         model: the source model's name.
@@ -57,7 +57,7 @@ def held_to(variants: Sequence[Variant], model: str) -> list[str]:
     if not files:
         return []
     kept = "; ".join(f"{agreement_text(found)} ({bound})" for bound, found in files.items())
-    return [f"SQNR and top-1 in the table are against {model}; a file is held to the compressed network that it is of: {kept}"]
+    return [f"what compression cost is told against {model}; whether a file is right, against its own compressed network: {kept}"]
 
 
 def agreement_text(found: Sequence[tuple[str, Parity]]) -> str:

@@ -134,6 +134,7 @@ def finish(verb: str, done: Deployment, json_wanted: bool) -> int:
         err.print(f"{done.elapsed_s:.0f} s, {done.agent_s:.0f} s of them on the device{waited}; {bytes_text(done.pushed_bytes)} sent to it", style="dim")
         if not done.whole:
             err.print("the device was lost on the way: repeat the command, and it goes on with what is missing", style="yellow")
+        show.print_choice(done.run)
     return exit_code(done.run) if done.whole else DeviceError.exit_code
 
 

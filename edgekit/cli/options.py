@@ -51,7 +51,11 @@ def wish_options(function: Function) -> Function:
 def tuning_options(function: Function) -> Function:
     """How networks are tuned; gathered by `wishes_from` too."""
     options = (
-        click.option("--train", type=click.Path(path_type=Path), help="Samples to tune and calibrate with.  [default: parts of --data that nothing else uses]"),
+        click.option(
+            "--train",
+            type=click.Path(path_type=Path),
+            help="Samples to learn from, by whatever recipe learns.  [default: parts of --data that nothing else uses]",
+        ),
         click.option("--epochs", type=click.IntRange(1), help="Of each tuning.  [default: by the recipe and the number of samples]"),
         click.option("--tune-time", "tune_time", metavar="30m", help="No longer than that for each tuning."),
         click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, help="Of all that is drawn in compression and tuning.  [default: 0]"),

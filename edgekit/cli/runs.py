@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from edgekit.cli import show
+from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.say import Column, as_json, err, print_json, print_table
 from edgekit.records import Summary
 from edgekit.store import open_store
@@ -88,4 +89,6 @@ def show_command(run_id: str, json_wanted: bool) -> None:
     if json_wanted:
         print_json("runs", {**show.run_json(run), "finished": finished})
         return
-    show.print_run(run, finished=finished)
+    show.print_run(run)
+    print_file_notes(run.variants, f"`edgekit runs show {run.id} --json`")
+    show.print_choice(run, finished=finished)

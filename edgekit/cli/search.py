@@ -57,7 +57,7 @@ SPACE = 2
 @data_option
 @click.option("--parity", is_flag=True, help="Judge by parity with the model instead of accuracy; --data may then be left out.")
 @shape_option
-@click.option("--budget", metavar="30m", help="No trial is begun that would end later.  [default: 30m, or none with --trials]")
+@click.option("--budget", metavar="30m", help="No trial is begun that is expected to end later.  [default: 30m, or none with --trials]")
 @click.option("--trials", type=click.IntRange(min=1), help="So many trials at the most.")
 @click.option("--drop", type=click.FloatRange(0, 100), default=MOST_LOST_POINTS, show_default=True, help="Points of accuracy that a shown file may lose.")
 @plot_option("Draw the front into this .svg.")

@@ -248,12 +248,8 @@ def print_minutes(run: Run) -> None:
     print_table(columns, rows)
 
 
-def print_run(run: Run, *, finished: bool = True) -> None:
-    """A run's heading, how it was measured, its table, what went wrong, and the choice.
-
-    Args:
-        finished: False adds that it was not, and what to do; for a run that comes out of the store.
-    """
+def print_run(run: Run) -> None:
+    """A run's heading, how it was measured, its table, and what went wrong; the choice comes last: see `print_choice`."""
     profile = f"profile {run.profile}" if run.profile else "no profile"
     where = f"emulated processor, {profile}" if run.emulated else profile
     out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({escape(where)})  run {run.id}")
@@ -264,6 +260,14 @@ def print_run(run: Run, *, finished: bool = True) -> None:
     print_minutes(run)
     for line in remarks(run):
         out.print(line, style="dim", markup=False)
+
+
+def print_choice(run: Run, *, finished: bool = True) -> None:
+    """What to ship, or why nothing.
+
+    Args:
+        finished: False adds that the run was not, and what to do; for a run that comes out of the store.
+    """
     if run.chosen is not None:
         out.print(f"[bold green]ship[/bold green] {escape(run.chosen.reason)}")
     if not finished:

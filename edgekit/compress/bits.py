@@ -41,7 +41,9 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
         change = Change()
         for layer in group:
             weights.replace(layer.weight, change.counting(partial(rounded, bits=int(bits), axis=layer.output_axis, known=spec.of(layer.weight))))
-        notes.append(f"bits{bits}: {counted(change.weights, 'weight')} in {counted(change.layers, 'layer')} rounded; relative error {change.error:.3f}.")
+        notes.append(
+            f"bits{bits}: {counted(change.weights, 'weight')} in {counted(change.layers, 'layer')} rounded; relative error of the weights {change.error:.3f}."
+        )
     return notes
 
 

@@ -54,7 +54,7 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
         each = "tensor" if channels is None else counted(channels, "output channel")
         notes.append(
             f"cluster{mine}: {counted(change.weights, 'weight')} in {counted(change.layers, 'layer')} share {values} values for each {each}; "
-            f"relative error {change.error:.3f}."
+            f"relative error of the weights {change.error:.3f}."
         )
         if left:
             notes.append(f"cluster{mine}: left as they are, because they have no more weights than values: {listed(left)}.")

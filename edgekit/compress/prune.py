@@ -163,5 +163,5 @@ def said(strength: str, change: Change, fitting: Sequence[Layer], kept: Mapping[
     return (
         f"prune{strength}: {change.zeros / change.weights:.1%} of {counted(change.weights, 'weight')} in {counted(len(fitting), 'layer')} are zero"
         f"{spread_out if kept[fewest.weight] > kept[most.weight] else ''}; {macs:.1%} of their MACs are by a weight that is not; "
-        f"relative error {change.error:.3f}."
+        f"relative error of the weights {change.error:.3f}."
     )

@@ -49,7 +49,7 @@ def scale_layers(model: ModelProto, spec: Spec, technique: str, wish: Wish, proj
         known.palette = Palette(3 if known.sparse else values, layer.output_axis, scaled=True)
     notes.append(
         f"{technique}: {counted(change.weights, 'weight')} in {counted(change.layers, 'layer')} have a sign and a scale for each output channel, "
-        f"{change.zeros / change.weights:.1%} are zero; relative error {change.error:.3f}."
+        f"{change.zeros / change.weights:.1%} are zero; relative error of the weights {change.error:.3f}."
     )
     if left := [layer.name for layer in group if layer not in inner]:
         notes.append(f"{technique}: the first, the last and depthwise layers are left as they are, because a network loses most there: {listed(left)}.")

@@ -133,5 +133,6 @@ def steps_of(techniques: Sequence[str], strengths: Sequence[str]) -> list[str]:
     (name,) = chosen
     for strength in strengths:
         if not TECHNIQUES[name].pattern.fullmatch(name + strength):
-            raise InputError(f"{name} has no strength {strength!r}: give one as in {TECHNIQUES[name].example}")
+            example = TECHNIQUES[name].example
+            raise InputError(f"{named[0]} has no strength {strength!r}: give one such as {example.removeprefix(name)}, as in {example}")
     return [name + strength for strength in dict.fromkeys(strengths)]

@@ -134,14 +134,15 @@ def refuse_idle(recipes: Sequence[Recipe], formats: Sequence[Format], wishes: Wi
         InputError: with the wish, and the recipes that it is for.
     """
     asked = ", ".join(recipe.name for recipe in recipes)
-    for option, given, used in (
-        ("--train", wishes.tuning.train, wishes.tuning.apart or any(recipe.tunes or recipe.uses_calibration for recipe in recipes)),
-        ("--epochs", wishes.tuning.epochs, any(recipe.tunes for recipe in recipes)),
-        ("--tune-time", wishes.tuning.seconds, any(recipe.tunes for recipe in recipes)),
-        ("--seed", wishes.tuning.seed, any(recipe.changes_hub for recipe in recipes)),
+    tuned = any(recipe.tunes for recipe in recipes)
+    learns = tuned or any(recipe.uses_calibration or recipe.is_auto or recipe.weighs_channels for recipe in recipes)
+    for option, given, used, what in (
+        ("--train", wishes.tuning.train, wishes.tuning.apart or learns, "tune, calibrate, weigh channels or keep to a budget"),
+        ("--epochs", wishes.tuning.epochs, tuned, "tune"),
+        ("--tune-time", wishes.tuning.seconds, tuned, "tune"),
+        ("--seed", wishes.tuning.seed, any(recipe.changes_hub for recipe in recipes), "compress the network"),
     ):
         if given and not used:
-            what = "compress the network" if option == "--seed" else "tune"
             raise InputError(f"{option} is for recipes that {what}, not for {asked}: add one such as --recipe prune50+tune, or leave out {option}")
     ranges, ends = (any(getattr(recipe, name) for recipe in recipes) for name in ("needs_calibration", "has_integer_ends"))
     if not (ranges and ends):

@@ -90,7 +90,7 @@ def unknown_layer(model: ModelProto, asked: list[str]) -> str | None:
         if name not in known:
             near = difflib.get_close_matches(name, [layer.name for layer in found], n=1, cutoff=0.0)
             cure = f"did you mean '{near[0]}'?" if near else "it has none that could be compressed"
-            return f"the model has no layer '{name}': {cure}"
+            return f"the model has no layer '{name}', which the recipe file names: {cure}; `edgekit sensitivity` lists them"
     return None
 
 
