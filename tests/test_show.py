@@ -90,7 +90,7 @@ def test_a_run_says_how_it_was_measured_below_its_heading() -> None:
 def test_interval_goes_first_on_a_narrow_terminal() -> None:
     keep(run(ID, FP32))
     said = edgekit("runs", "show", ID, COLUMNS="100")
-    assert said.stderr == "not shown for want of width: 95 % of p50 (--json has everything)\n"
+    assert said.stderr.splitlines() == ["not shown for want of width: 95 % of p50 (--json has everything)", "tflite fp32: a note"]
 
 
 def test_where_variants_differ_each_value_names_its_own() -> None:

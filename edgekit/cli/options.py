@@ -54,7 +54,7 @@ def tuning_options(function: Function) -> Function:
         click.option(
             "--train",
             type=click.Path(path_type=Path),
-            help="Samples to learn from, by whatever recipe learns.  [default: parts of --data that nothing else uses]",
+            help="Samples to tune and calibrate with.  [default: parts of --data that nothing else uses]",
         ),
         click.option("--epochs", type=click.IntRange(1), help="Of each tuning.  [default: by the recipe and the number of samples]"),
         click.option("--tune-time", "tune_time", metavar="30m", help="No longer than that for each tuning."),
