@@ -45,7 +45,7 @@ def run(job: Job) -> dict[str, Any]:
         pack(model, may_rise(model))
         risen = rise(model)
         slim(model)
-        notes = smaller(target.stat().st_size, model.ByteSize(), risen)
+        notes = smaller(target.stat().st_size, model.ByteSize(), f"plain {job.options['recipe']}", risen)
         onnx.save(model, target)
         return {**result, "notes": [*result["notes"], *(note for note in notes if note not in result["notes"])]}
     return stored(job, spec)
@@ -67,7 +67,7 @@ def stored(job: Job, spec: Spec) -> dict[str, Any]:
     if ends:
         tell(model, ends)
     onnx.save(model, target)
-    notes += smaller(job.inputs["float"].stat().st_size, target.stat().st_size, risen)
+    notes += smaller(job.inputs["float"].stat().st_size, target.stat().st_size, "float32", risen)
     compared(job, target, exact=not spec.activations, ends=ends)
     route = "QDQ with learned scales" if spec.activations else "weights in few bits"
     result = {"route": [f"{route}, opset {model.opset_import[0].version}"], "notes": notes, "ops": ops}
@@ -84,13 +84,19 @@ def running(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return found
 
 
-def smaller(before: int, after: int, risen: bool) -> list[str]:
-    """What a person has to know of packed weights; `risen`: whether 4-bit integers brought the file to opset 21."""
+def smaller(before: int, after: int, form: str, risen: bool) -> list[str]:
+    """What a person has to know of packed weights.
+
+    Args:
+        before, after: bytes of the file.
+        form: what it was before: the same network in `float32` or `plain w8`.
+        risen: whether 4-bit integers brought the file to opset 21.
+    """
     if after >= before:
-        return ["no smaller than before: compression left nothing in this model that takes few bits"]
+        return [f"no smaller than the same network in {form}: compression left nothing in this model that takes few bits"]
     memory = "up to twice the memory of float32, and five times where zeros take a bit each"
     words = f"ONNX Runtime unpacks weights once, when a session is made, which takes {memory}; runs are as fast as without"
-    notes = [f"{before / after:.1f} times smaller; {words}"] if before > after * 1.02 else []
+    notes = [f"{before / after:.1f} times smaller than the same network in {form}; {words}"] if before > after * 1.02 else []
     return notes + ([NEEDS] if risen else [])
 
 

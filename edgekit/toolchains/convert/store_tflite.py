@@ -91,7 +91,7 @@ def told(done: Done) -> list[str]:
 
 
 def smaller(before: int, after: int) -> list[str]:
-    return [] if after < before else ["no smaller than before on the device: judged by its download"]
+    return [] if after < before else ["no smaller than float32 on the device: judged by its download"]
 
 
 def compared(job: Job, target: Path, exact: bool, integer: bool) -> None:
