@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import ModelProto, helper
 
 from edgekit.cli.options import shapes_from
 from edgekit.errors import InputError
@@ -14,7 +16,9 @@ from edgekit.hub.graph import Refusal
 from edgekit.hub.shapes import choose, flexible_axes
 from edgekit.records import FlexibleAxis
 from edgekit.toolchains.convert.flex.steps import FixedError, Rule, Symbol, pairs, repeated, rule, symbols
+from edgekit.toolchains.convert.flex_onnx import make_flexible
 from edgekit.verbs.flexible import checked, probe
+from tests.lab.onnx_cases import BOOL, FLOAT, draw, model
 
 
 @pytest.mark.parametrize(
@@ -138,3 +142,17 @@ def test_another_axis_that_follows_is_refused() -> None:
     assert symbols(flexible, {"x": [1, 4]}, {"x": [3, 4]}) == [Symbol("n", 1, 3, "x", 0, None)]
     with pytest.raises(FixedError, match="axis 1 of input 'x' follows"):
         symbols(flexible, {"x": [1, 4]}, {"x": [3, 8]})
+
+
+def test_what_only_a_body_reads_stays_in_a_flexible_file() -> None:
+    def at(size: int) -> ModelProto:
+        bodies = {branch: helper.make_graph([helper.make_node(kind, ["v", "w"], [y])], branch, [], [helper.make_tensor_value_info(y, FLOAT, [4])])
+                  for branch, kind, y in (("then_branch", "Add", "y1"), ("else_branch", "Mul", "y2"))}  # fmt: skip
+        nodes = [helper.make_node("If", ["c"], ["chosen"], **bodies), helper.make_node("Add", ["x", "chosen"], ["y"])]
+        taken = [("c", BOOL, []), ("v", FLOAT, [4]), ("x", FLOAT, [size, 4])]
+        return model(nodes, taken, [("y", FLOAT, [size, 4])], [draw("w", 4)])
+
+    made = at(2)
+    make_flexible(made, at(3), [{"input": "x", "axis": 0, "symbol": "n", "high": 3}], {"x": [2, 4]})
+    assert [tensor.name for tensor in made.graph.initializer] == ["w"]
+    onnx.checker.check_model(made)

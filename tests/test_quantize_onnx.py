@@ -11,10 +11,11 @@ from onnx import helper, numpy_helper
 
 from edgekit.errors import InputError
 from edgekit.hub.bounds import judge
+from edgekit.hub.graph import output_names, readers
 from edgekit.toolchains.convert.quantize.onnx_qdq import rename, slim
 from edgekit.toolchains.convert.quantize.onnx_weights import channel_axes, store_half, store_int8
 from tests.lab.convert import quantized, verified, written
-from tests.lab.onnx_cases import FLOAT, classifier, draw, inputs_for, model, outputs_for, tensor_folder
+from tests.lab.onnx_cases import BOOL, FLOAT, classifier, draw, inputs_for, model, outputs_for, tensor_folder
 
 node = helper.make_node
 
@@ -158,6 +159,28 @@ def test_slim_keeps_what_the_model_computes_and_its_boundary() -> None:
     assert changed.graph.output == made.graph.output
     assert relative_error(made, changed) == 0
     assert len(changed.SerializeToString()) < len(made.SerializeToString())
+
+
+def test_what_nothing_reads_is_left_out_and_what_a_body_reads_stays() -> None:
+    bodies = {branch: helper.make_graph([node("Add", ["x", w], [y])], branch, [], [helper.make_tensor_value_info(y, FLOAT, [4])])
+              for branch, w, y in (("then_branch", "w1", "y1"), ("else_branch", "w2", "y2"))}  # fmt: skip
+    stored = [draw(name, 4) for name in ("w1", "dead", "w2", "out")]
+    taken, given = [("c", BOOL, []), ("x", FLOAT, [4])], [("y", FLOAT, [4]), ("out", FLOAT, [4])]
+    made = model([node("If", ["c"], ["y"], **bodies)], taken, given, stored)
+    slim(made)
+    assert len(made.graph.initializer) == 3
+    onnx.checker.check_model(made)
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("recipe", ["w4", "w4b32", "w8", "w8a8", "fp16"])
+def test_no_file_holds_what_nothing_reads(recipe: str, tmp_path: Path) -> None:
+    made = classifier()
+    calibration = tensor_folder(tmp_path / "calibration", inputs_for(made, 20, seed=1))
+    outcome = quantized(written(tmp_path, made, "onnx"), "onnx", recipe, calibration)
+    graph = onnx.load(outcome.folder / "model.onnx").graph
+    read = {*readers(graph), *output_names(graph)}
+    assert [tensor.name for tensor in graph.initializer if tensor.name not in read] == []
 
 
 def test_new_names_never_meet_a_boundary_name() -> None:

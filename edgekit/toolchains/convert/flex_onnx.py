@@ -13,6 +13,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from edgekit.hub.graph import set_attribute, static_shape, title
+from edgekit.hub.order import remove_dead
 from edgekit.toolchains.convert.flex.steps import Array, Axes, FixedError, Symbol, pairs, repeated, rule, symbols
 
 if TYPE_CHECKING:
@@ -90,10 +91,7 @@ class Comparison:
                 raise FixedError(f"output {mine.name!r} is a constant of the model's size")
         del graph.node[:]
         graph.node.extend(self.nodes)
-        used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-        kept = [tensor for tensor in graph.initializer if tensor.name in used]
-        del graph.initializer[:]
-        graph.initializer.extend(kept)
+        remove_dead(graph)
 
     def meet(self, mine: str, theirs: str) -> None:
         """Remember that two tensors are the same, and the sizes that can be read from them."""

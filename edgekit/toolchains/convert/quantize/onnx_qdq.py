@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgekit.hub.graph import makers
-from edgekit.hub.order import sort
+from edgekit.hub.graph import makers, subgraphs, walk
+from edgekit.hub.order import remove_dead, sort
 
 DYNAMIC = ("MatMul", "Gemm", "LSTM")
 """Operators that have a dynamic form worth its name; a dynamic Conv is several times slower than a float one, so it keeps int8 weights only."""
@@ -64,11 +64,13 @@ def left_float(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
 
 
 def slim(model: onnx.ModelProto) -> None:
-    """Put the nodes in order, and drop what only people and tools read: shapes, names of nodes, descriptions, long names of inner tensors.
+    """Put the nodes in order, and drop what no output depends on (a bias that was corrected is stored anew, and the old one read by nothing), and what
+    only people and tools read: shapes, names of nodes, descriptions, long names of inner tensors.
 
     ONNX Runtime's quantizers put a pair of conversions at the end of the graph, behind what reads it: the file would run, but be no valid ONNX.
     """
     sort(model.graph)
+    remove_dead(model.graph)
     model.producer_name, model.producer_version = "edgekit", ""
     del model.graph.value_info[:]
     sizes = [entry for entry in model.metadata_props if entry.key.startswith("edgekit.shape.")]  # at which a flexible file begins
@@ -82,14 +84,18 @@ def slim(model: onnx.ModelProto) -> None:
 
 
 def rename(model: onnx.ModelProto, ending: str = "") -> None:
-    """Number the inner tensors, in hexadecimal; inputs, outputs and nodes keep their names."""
+    """Number the inner tensors, in hexadecimal; inputs, outputs and nodes keep their names, and so does what bodies of an If or Loop make."""
+    every = list(walk(model.graph.node))
+    bodies = [body for node in every for body in subgraphs(node)]
     kept = {value.name for value in [*model.graph.input, *model.graph.output]}
+    for body in bodies:
+        kept |= {one.name for one in [*body.input, *body.initializer]} | {name for node in body.node for name in node.output}
     made = [name for node in model.graph.node for name in node.output if name]
     inner = [name for name in [*made, *(tensor.name for tensor in model.graph.initializer)] if name not in kept]
     free = (name for name in (f"{i:x}{ending}" for i in itertools.count()) if name not in kept)
     names = dict(zip(inner, free, strict=False))
-    for tensor in [*model.graph.initializer, *model.graph.value_info]:
+    for tensor in [*model.graph.initializer, *model.graph.value_info, *(value for body in bodies for value in body.output)]:
         tensor.name = names.get(tensor.name, tensor.name)
-    for node in model.graph.node:
+    for node in every:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
