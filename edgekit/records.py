@@ -249,6 +249,10 @@ class Choice:
     reason: str
 
 
+SEARCH_NAMED = 8
+"""Characters of a search's name that tell it from others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One `deploy` or `bench`: its model, its device, its variants and the choice."""

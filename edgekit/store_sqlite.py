@@ -16,7 +16,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from edgekit.errors import InputError
-from edgekit.records import Choice, Run, Summary, Variant
+from edgekit.records import SEARCH_NAMED, Choice, Run, Summary, Variant
 from edgekit.records_json import from_json, to_json
 from edgekit.store_file import database_errors, open_engine, runs, samples, variants
 
@@ -58,17 +58,17 @@ class Store:
             return None if row is None or row["finished"] else run_record(row, read_variants(connection, row["id"]))
 
     def get(self, name: str) -> Run:
-        """The run whose id is or begins with `name`, or, for `last`, the one that started last.
+        """The run whose id is or begins with `name`, or, for `last`, the one that started last and is no trial of a search.
 
         Raises:
-            InputError: there is no such run, or more than one.
+            InputError: there is no such run, or more than one, or it is a search.
         """
         found = sa.select(runs).order_by((runs.c.id == name).desc(), runs.c.id.desc())
-        found = found.limit(1) if name == "last" else found.where(runs.c.id.startswith(name, autoescape=True)).limit(5)
+        found = found.where(runs.c.search.is_(None)).limit(1) if name == "last" else found.where(runs.c.id.startswith(name, autoescape=True)).limit(5)
         with self._transaction() as connection:
             rows = connection.execute(found).mappings().all()
             if not rows:
-                raise InputError("no run is stored yet: make one with edgekit deploy" if name == "last" else f"no run '{name}': see edgekit runs list")
+                raise InputError(why_no_run(connection, name))
             if len(rows) > 1 and rows[0]["id"] != name:
                 raise InputError(f"'{name}' begins the ids of several runs: name one of {', '.join(row['id'] for row in rows)}")
             return run_record(rows[0], read_variants(connection, rows[0]["id"]))
@@ -154,6 +154,16 @@ def run_record(row: sa.RowMapping, variants_of_run: tuple[Variant, ...]) -> Run:
     same = {name: row[name] for name in ("id", "started_utc", "model_path", "model_sha256", "device_name", "device_address", "emulated", "profile", "search")}
     chosen = Choice(row["chosen_recipe"], row["chosen_format"], row["chosen_reason"]) if row["chosen_recipe"] else None
     return Run(**same, variants=variants_of_run, chosen=chosen)
+
+
+def why_no_run(connection: sa.Connection, name: str) -> str:
+    """Why no run has that name, and what to name instead: it may be a search's, and `last` is none of a search's trials."""
+    searches = runs.c.search.is_not(None) if name == "last" else runs.c.search.startswith(name, autoescape=True)
+    search = connection.execute(sa.select(runs.c.search).where(searches).order_by(runs.c.id.desc()).limit(1)).scalar()
+    if search is None:
+        return "no run is stored yet: make one with edgekit deploy" if name == "last" else f"no run '{name}': see edgekit runs list"
+    what = "only trials of searches are stored" if name == "last" else f"'{name}' is a search, and each of its trials a run"
+    return f"{what}: see edgekit runs list --search {search[:SEARCH_NAMED]}"
 
 
 def put(connection: sa.Connection, run_id: str, given: Iterable[Variant]) -> None:

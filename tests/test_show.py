@@ -70,6 +70,8 @@ def test_the_list_has_one_line_for_a_search() -> None:
     assert [line.split()[0] for line in edgekit("runs", "list", "--search", "01234567").stdout.splitlines()[1:]] == ["3", "2", "1"]
     assert [(one["id"], one["search"]) for one in edgekit("runs", "list", "--limit", 2, "--json").json["runs"]] == [(name, "0123456789abcdef") for name in "32"]
     assert edgekit("runs", "show", "3", "--json").json["search"] == "0123456789abcdef"
+    assert edgekit("runs", "show", "3").stdout.splitlines()[0].endswith("  run 3 of search 01234567")
+    assert edgekit("runs", "show", "last").stdout.splitlines()[0].endswith("  run 0")
 
 
 def test_as_json_what_was_only_measured_is_not_called_chosen() -> None:

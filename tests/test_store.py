@@ -116,6 +116,23 @@ def test_a_whole_id_wins_over_the_ids_that_it_begins(store: Store) -> None:
     assert store.get("2026-a").id == "2026-a"
 
 
+def test_the_last_run_is_none_of_a_search(store: Store) -> None:
+    trial = replace(run("20261122-3"), search="b9d1f80800000000")
+    keep(store, trial)
+    with pytest.raises(InputError, match=r"only trials of searches are stored: see edgekit runs list --search b9d1f808$"):
+        store.get("last")
+    keep(store, run("20261122-2"))
+    assert store.get("last").id == "20261122-2"
+    assert store.get("20261122-3") == trial
+
+
+@pytest.mark.parametrize("name", ["b9d1f808", "b9d1f80800000000"])
+def test_a_search_is_no_run_and_says_where_its_trials_are(store: Store, name: str) -> None:
+    keep(store, replace(run("20261122-3"), search="b9d1f80800000000"))
+    with pytest.raises(InputError, match=f"'{name}' is a search, and each of its trials a run: see edgekit runs list --search b9d1f808$"):
+        store.get(name)
+
+
 def test_an_empty_store_says_how_to_fill_it(store: Store) -> None:
     assert store.list() == ()
     with pytest.raises(InputError, match="no run is stored yet"):

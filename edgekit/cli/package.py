@@ -34,7 +34,7 @@ def command() -> None:
     edgekit package RUN --platform ios -o DIR            a Swift package with the file in its resources
     edgekit package verify PATH                          every byte against the manifest
 
-    RUN is a run's id, the beginning of it, or `last`. --variant w8.tflite packs another variant than the chosen one.
+    RUN is a run's id, the beginning of it, or `last`, which is no trial of a search. --variant w8.tflite packs another variant than the chosen one.
     """
 
 

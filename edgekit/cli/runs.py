@@ -12,14 +12,12 @@ from rich.text import Text
 from edgekit.cli import show
 from edgekit.cli.file_notes import print_file_notes
 from edgekit.cli.say import Column, as_json, err, print_json, print_table
-from edgekit.records import Summary
+from edgekit.records import SEARCH_NAMED, Summary
 from edgekit.store import open_store
 from edgekit.units import duration_text
 
 NEWEST = 20
 """Lines of the list, where nothing is said."""
-NAMED = 8
-"""Characters of a search's name that tell it from others."""
 
 
 @click.group("runs")
@@ -51,7 +49,7 @@ def list_command(limit: int | None, search: str | None, json_wanted: bool) -> No
     lines = [[row] for row in rows] if search is not None else by_search(rows)
     print_table(columns, [search_cells(line) if search is None and line[0].search else cells(line[0]) for line in lines])
     if search is None and (searched := next((row.search for row in rows if row.search), None)):
-        err.print(f"the trials of a search: edgekit runs list --search {searched[:NAMED]}", style="dim")
+        err.print(f"the trials of a search: edgekit runs list --search {searched[:SEARCH_NAMED]}", style="dim")
 
 
 def by_search(rows: Sequence[Summary]) -> list[list[Summary]]:
@@ -68,7 +66,7 @@ def search_cells(trials: Sequence[Summary]) -> list[str | Text]:
     names = Text(Path(latest.model_path).name), Text(latest.device_name)
     told = f"{len(trials)} trial{'' if len(trials) == 1 else 's'}" + ("" if latest.finished else " not finished")
     ok = f"{sum(row.ok for row in trials)} of {len(trials)} ok"
-    return [f"search {(latest.search or '')[:NAMED]}", first.started_utc, *names, ok, "", told, "—"]
+    return [f"search {(latest.search or '')[:SEARCH_NAMED]}", first.started_utc, *names, ok, "", told, "—"]
 
 
 def cells(row: Summary) -> list[str | Text]:
@@ -82,7 +80,7 @@ def cells(row: Summary) -> list[str | Text]:
 @click.argument("run_id", metavar="RUN")
 @as_json
 def show_command(run_id: str, json_wanted: bool) -> None:
-    """Show one run: its id, the beginning of it, or `last`."""
+    """Show one run: its id, the beginning of it, or `last`, which is no trial of a search."""
     with open_store() as store:
         run = store.get(run_id)
         finished = store.finished(run.id)

@@ -12,7 +12,7 @@ from edgekit.cli.compression import compression_cells, compression_columns, comp
 from edgekit.cli.remarks import how_measured, interval_text, remarks
 from edgekit.cli.say import Column, out, print_table, status_text
 from edgekit.decide import accuracy_of
-from edgekit.records import Accuracy, Artifact, Latency, Measurement, Memory, Model, Parity, Run, Variant
+from edgekit.records import SEARCH_NAMED, Accuracy, Artifact, Latency, Measurement, Memory, Model, Parity, Run, Variant
 from edgekit.records_json import to_json
 from edgekit.units import bytes_text, duration_text
 
@@ -252,7 +252,8 @@ def print_run(run: Run) -> None:
     """A run's heading, how it was measured, its table, and what went wrong; the choice comes last: see `print_choice`."""
     profile = f"profile {run.profile}" if run.profile else "no profile"
     where = f"emulated processor, {profile}" if run.emulated else profile
-    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({escape(where)})  run {run.id}")
+    which = f"run {run.id}" + (f" of search {run.search[:SEARCH_NAMED]}" if run.search else "")
+    out.print(f"[bold]{escape(Path(run.model_path).name)}[/bold] on [bold]{escape(run.device_name)}[/bold] ({escape(where)})  {which}")
     if how := how_measured(run):
         out.print(how, style="dim", markup=False)
     if run.variants:
