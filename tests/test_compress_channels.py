@@ -211,6 +211,28 @@ def test_overrides_and_layers_left_alone() -> None:
         cut(hub, "50", overrides={hidden: "100"})
 
 
+def test_strengths_that_are_rounded_or_decided_elsewhere_are_told() -> None:
+    net = Net()
+    stem = net.add("Relu", net.conv("x", 3, 64))
+    hub = net.hub(channel_cases.IMAGE, net.classify(net.conv(net.conv(stem, 64, 64, group=64), 64, 12, 1), 12))
+    stem_name, deep, last = "w0", "w2", "w3"
+    assert cut(hub, "50")[1][1].startswith("w0 64 → ")
+    runs = "channels stay in runs that kernels compute at once"
+    _, notes = cut(hub, "50", overrides={stem_name: "10", last: "25"})
+    assert notes[2] == f"{stem_name} keeps 64 of 64, where channels10 would leave 58: {runs}"
+    tied = f"{stem_name}, {deep} have the same channels, so that channels{{}} of {{}} holds for all of them"
+    assert tied.format("25", deep) in cut(hub, "50", overrides={deep: "25"})[1]
+    assert tied.format("25", stem_name) in cut(hub, "50", overrides={stem_name: "25", deep: "50"})[1]
+    assert not any(runs in note or "have the same" in note for note in cut(hub, "50", overrides={stem_name: "25"})[1])
+
+
+def test_layers_that_stay_whole_with_one_that_is_left_alone_are_named() -> None:
+    hub = channel_cases.flattened()
+    _, notes = cut(hub, "50", skip=frozenset({"w4"}))
+    assert "w2: channels stay, as w4 shares them and is to be left alone" in notes
+    assert not any("left alone" in note for note in cut(hub, "50")[1])
+
+
 def test_every_group_keeps_some_and_whole_tiles() -> None:
     net = Net()
     wide = net.add("Relu", net.conv(net.add("Relu", net.conv("x", 3, 3)), 3, 128))

@@ -71,6 +71,8 @@ def remove(model: ModelProto, spec: Spec, part: float, wish: Wish, only: str | N
         f"{before['parameters']:,} parameters became {after['parameters']:,}, {before['macs']:,} multiply-accumulates {after['macs']:,}",
         listed(free, gone, known),
         *short(free, gone, part, own),
+        *apart(free, gone, own, known, wish),
+        *left_with(found, known, wish),
         *kept_whole(found, traced, known),
         *weighed,
         *moved,
@@ -126,6 +128,41 @@ def short(free: Sequence[Group], gone: Mapping[int, np.ndarray], part: float, ow
     return [f"{part:.0%} were asked for and {lost / every:.1%} went: {stay}"]
 
 
+def apart(free: Sequence[Group], gone: Mapping[int, np.ndarray], own: Iterable[int], known: Mapping[str, list[str]], wish: Wish) -> list[str]:
+    """What to say where strengths of layers' own came to other counts, or where one holds for several layers."""
+    rounded, tied = [], []
+    for place in own:
+        group = free[place]
+        every = [known[weight] for weight in group.makers if weight in known]
+        asked = [(names[0], text) for names in every if (text := wish.strength_of(names, ""))]
+        (name, text), first = asked[0], every[0][0]
+        size = len(group.members)
+        stay, wanted = size - len(gone[place]), size * (1 - fraction(text))
+        if abs(stay - wanted) > 0.5:
+            rounded.append(f"{name} keeps {stay} of {size}, where channels{text} would leave {round(wanted)}")
+        if name != first or len({text for _, text in asked}) > 1:
+            tied.append(f"{few([names[0] for names in every])} have the same channels, so that channels{text} of {name} holds for all of them")
+    runs = [f"{few(rounded)}: channels stay in runs that kernels compute at once"] if rounded else []
+    return runs + tied
+
+
+def left_with(found: Sequence[Group], known: Mapping[str, list[str]], wish: Wish) -> list[str]:
+    """Layers that keep their channels because others, which are to be left alone, read or make the same."""
+    notes = []
+    for group in found:
+        every = dict.fromkeys(weight for weight, _ in group.slots if weight in known)
+        alone = [weight for weight in every if not wish.skip.isdisjoint(known[weight])]
+        others = [known[weight][0] for weight in group.makers if weight in every and weight not in alone]
+        if group.frozen is None and alone and others:
+            shares = "shares them and is" if len(alone) == 1 else "share them and are"
+            notes.append(f"{few(others)}: channels stay, as {few([known[weight][0] for weight in alone])} {shares} to be left alone")
+    return notes
+
+
+def few(told: Sequence[str]) -> str:
+    return ", ".join(told[:5]) + (" …" if len(told) > 5 else "")
+
+
 def listed(free: Sequence[Group], gone: dict[int, np.ndarray], known: Mapping[str, list[str]]) -> str:
     """Channels of each group before and after."""
     told = [f"{all_names([group.name], known)[0]} {len(group.members)} → {len(group.members) - len(gone[place])}" for place, group in enumerate(free)]
@@ -138,7 +175,7 @@ def kept_whole(found: Sequence[Group], traced: Trace, known: Mapping[str, list[s
     for group in found:
         if group.frozen is not None and group.makers:
             reasons.setdefault(group.frozen, []).append(all_names([group.name], known)[0])
-    notes = [f"{', '.join(those[:5])}{' …' if len(those) > 5 else ''}: channels stay, as {why}" for why, those in reasons.items()]
+    notes = [f"{few(those)}: channels stay, as {why}" for why, those in reasons.items()]
     if traced.renormalised:
         nodes = ", ".join(repr(name) for name in traced.renormalised[:3])
         notes.append(f"{nodes}{' …' if len(traced.renormalised) > 3 else ''} normalise over fewer channels than before: tune afterwards")
