@@ -74,6 +74,13 @@ def test_the_list_has_one_line_for_a_search() -> None:
     assert edgekit("runs", "show", "last").stdout.splitlines()[0].endswith("  run 0")
 
 
+@pytest.mark.parametrize(("columns", "variant_told"), [("60", "tflite channels60+prune30+…"), ("80", "tflite channels60+prune30+cluster8+w8d")])
+def test_variants_lose_their_ends_where_nothing_else_can_give_way(columns: str, variant_told: str) -> None:
+    keep(replace(run(ID, variant("channels60+prune30+cluster8+w8d", "tflite", 47_200, 10), broken("w8", "onnx")), search="0123456789abcdef"))
+    said = edgekit("runs", "list", "--search", "01234567", COLUMNS=columns)
+    assert said.stdout.splitlines()[1] == f"{ID}    {variant_told}  47.2 µs"
+
+
 def test_as_json_what_was_only_measured_is_not_called_chosen() -> None:
     keep(run("1", W8))
     keep(run("2", W8, chosen=Choice("w8", "onnx", "the fastest")))

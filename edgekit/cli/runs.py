@@ -42,9 +42,10 @@ def list_command(limit: int | None, search: str | None, json_wanted: bool) -> No
     if not rows:
         err.print("nothing was measured yet: try `edgekit deploy MODEL --target local`")
         return
+    same = search is not None  # all trials of a search are of one model, on one device
     columns = [
-        Column("run"), Column("started (UTC)", drop=3), Column("model", shortened=True), Column("device", shortened=True, drop=1),
-        Column("variants", drop=2), Column(""), Column("variant"), Column("p50", right=True),
+        Column("run"), Column("started (UTC)", drop=3), Column("model", shortened=True, drop=5 * same), Column("device", shortened=True, drop=4 if same else 1),
+        Column("variants", drop=2), Column(""), Column("variant", late=True), Column("p50", right=True),
     ]  # fmt: skip
     lines = [[row] for row in rows] if search is not None else by_search(rows)
     print_table(columns, [search_cells(line) if search is None and line[0].search else cells(line[0]) for line in lines])

@@ -139,6 +139,8 @@ class Column:
     """0 stays; where the terminal is too narrow, the column with the largest number goes first."""
     shortened: bool = False
     """Names that may lose their ends before a column goes; all other cells of such a table stay whole."""
+    late: bool = False
+    """Names that lose their ends only where that was not enough and no more columns can go."""
     path: bool = False
     """Names whose last parts tell them apart, as those of layers: they lose their beginnings instead."""
     whole: bool = False
@@ -159,13 +161,17 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]],
         if not droppable:
             break
         kept.remove(max(droppable, key=lambda index: (says_nothing(rows, index), columns[index].drop)))
-    whole = any(column.shortened or column.path or column.whole for column in columns)
+    late = [index for index in kept if columns[index].late and needed > out.width]
+    least = [min(width, SHORTENED) if index in late else width for index, width in enumerate(least)]
+    needed = sum(least[index] + GAP for index in kept) - GAP
+    whole = any(column.shortened or column.late or column.path or column.whole for column in columns)
     beyond = needed if whole and needed > out.width else None
     made = Table(width=beyond, box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for index in kept:
         stays = whole and not columns[index].shortened
-        if columns[index].path:
-            rows = [[*row[:index], ending(row[index], out.width - needed + least[index]), *row[index + 1 :]] for row in rows]
+        if columns[index].path or index in late:
+            part, room = ending if columns[index].path else beginning, max(out.width - needed + least[index], SHORTENED)
+            rows = [[*row[:index], part(row[index], room), *row[index + 1 :]] for row in rows]
         justify: JustifyMethod = "right" if columns[index].right else "left"
         made.add_column(columns[index].name, justify=justify, no_wrap=stays)
     for number, row in enumerate(rows):
@@ -188,7 +194,12 @@ def says_nothing(rows: Sequence[Sequence[str | Text]], index: int) -> bool:
 
 def ending(cell: str | Text, width: int) -> str | Text:
     """The end of a name that is too long."""
-    return cell if len(cell) <= width else f"…{str(cell)[len(cell) - max(width, SHORTENED) + 1 :]}"
+    return cell if len(cell) <= width else f"…{str(cell)[len(cell) - width + 1 :]}"
+
+
+def beginning(cell: str | Text, width: int) -> str | Text:
+    """The beginning of one."""
+    return cell if len(cell) <= width else f"{str(cell)[: width - 1]}…"
 
 
 def status_text(status: str) -> Text:
