@@ -21,6 +21,8 @@ from edgekit.release.choice import Platform
 from edgekit.release.layout import type_name
 from edgekit.release.package import package
 from edgekit.release.verify import verify
+from edgekit.store import open_store
+from tests.lab.cli import edgekit
 from tests.lab.runs import broken, run_with_files
 
 PLATFORMS: tuple[Platform, ...] = ("generic", "android", "ios")
@@ -334,3 +336,29 @@ def test_an_archive_repacked_by_another_tool_is_found(run: Run, tmp_path: Path) 
 @pytest.mark.parametrize(("model", "name"), [("tiny-net", "TinyNetModel"), ("nmp", "NmpModel"), ("3d", "Edgekit3dModel"), ("μ", "EdgekitModel")])
 def test_swift_types_have_names_that_swift_takes(model: str, name: str) -> None:
     assert type_name(model) == name
+
+
+def keep(given: Run, *, whole: bool = True) -> None:
+    with open_store() as store:
+        store.begin(given)
+        store.finish(given, whole=whole)
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_run_that_is_not_finished_is_told_to_be_so(run: Run, tmp_path: Path, platform: Platform) -> None:
+    keep(replace(run, chosen=None), whole=False)
+    asked = ("package", "last", "--platform", platform, "-o", tmp_path / "out")
+    assert edgekit(*asked).error.startswith(f"run {run.id} is not finished: still going, or cut off; if it was cut off, repeat the command, ")
+    assert not (tmp_path / "out").exists()
+    assert edgekit(*asked, "--variant", "fp32.tflite").code == 0
+
+
+def test_what_breaks_the_limits_is_packed_with_a_warning(run: Run, tmp_path: Path) -> None:
+    lossy = Violation("accuracy_drop_points_max", 1.0, 5.6, "loss of accuracy is 5.6 points, allowed is 1.0 points")
+    keep(changed(run, "fp32", "tflite", lambda one: replace(one, violations=(lossy,))))
+    asked = ("package", run.id, "--platform", "generic", "-o", tmp_path / "out")
+    named = edgekit(*asked, "--variant", "fp32.tflite", "--json")
+    assert named.code == 0
+    assert named.json["path"] == str(tmp_path / "out")
+    assert named.stderr == "tflite fp32 is too much for local: loss of accuracy is 5.6 points, allowed is 1.0 points\n"
+    assert edgekit(*asked).stderr == ""

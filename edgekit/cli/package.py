@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from edgekit.cli.say import as_json, err, out, print_json
-from edgekit.errors import InputError
+from edgekit.cli.show import UNFINISHED
+from edgekit.errors import InputError, ReleaseError
 from edgekit.files import require_file_place, size_bytes
+from edgekit.release.choice import pick
 from edgekit.release.package import package
 from edgekit.release.verify import verify
 from edgekit.store import open_store
@@ -50,7 +52,13 @@ def make_command(run_id: str, platform: str, variant: str | None, folder: Path, 
         require_file_place(folder)
     with open_store() as store:
         run = store.get(run_id)
+        finished = store.finished(run.id)
+    if not finished and run.chosen is None and variant is None:
+        raise ReleaseError(f"run {run.id} is not finished: {UNFINISHED}; or name a variant that it has with --variant RECIPE.FORMAT")
     made = package(run, platform, folder, variant)  # type: ignore[arg-type]
+    picked = pick(run, platform, variant).variant  # type: ignore[arg-type]
+    for violation in picked.violations:
+        err.print(f"{picked.format} {picked.recipe} is too much for {run.device_name}: {violation.text}", style="yellow", markup=False)
     if run.emulated:
         err.print("measured on an emulated processor only: the outputs were right there, how fast it is on a device is not known", style="yellow")
     if json_wanted:
