@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.cli.sensitivity import drops
 from edgekit.errors import InputError
 from edgekit.verbs.sensitivity import steps_of
 from tests.lab.cli import edgekit
@@ -31,6 +32,12 @@ def test_what_is_no_technique_or_strength_is_refused(techniques: list[str], stre
     with pytest.raises(InputError) as refused:
         steps_of(techniques, strengths)
     assert words in str(refused.value)
+
+
+def test_the_last_column_stays_however_narrow_the_terminal() -> None:
+    steps = ("bits8", "bits4", "bits3", "bits2", "prune50", "prune70", "prune80", "prune90")
+    goes = sorted(steps, key=dict(zip(steps, drops(steps), strict=True)).__getitem__)
+    assert goes == ["prune90", "bits4", "prune70", "bits3", "prune80", "bits8", "prune50", "bits2"]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +71,7 @@ def test_fewer_bits_cost_more_and_save_more(network: Path) -> None:
     shown = edgekit("sensitivity", network / "net.onnx", "--data", network / "data.npz", "--technique", "quant", COLUMNS="40")
     assert "bits2 costs most in v" in shown.stdout
     assert "not shown for want of width: " in shown.stderr
+    assert shown.stdout.splitlines()[0].split()[-1] == "bits2"
 
 
 @pytest.mark.toolchain

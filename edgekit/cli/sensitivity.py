@@ -123,9 +123,12 @@ def cell(one: Found, top1: float | None, width: int) -> Text:
 
 
 def drops(steps: Sequence[str]) -> list[int]:
-    """Which column goes first where a terminal is narrow (the largest): of each technique the harshest, then the mildest; what is in the middle tells most."""
+    """Which column goes first where a terminal is narrow (the largest): of each technique the harshest, then the mildest; what is in the middle tells most.
+
+    The last column stays: what is made of the table is said of that.
+    """
     techniques: dict[str, list[int]] = {}
     for place, text in enumerate(steps):
         techniques.setdefault(text.rstrip("0123456789:"), []).append(place)
-    order = [(abs(2 * number + 1 - len(own)), number, place) for own in techniques.values() for number, place in enumerate(own)]
-    return [sorted(order).index(entry) for entry in sorted(order, key=lambda entry: entry[2])]
+    order = [(place + 1 != len(steps), abs(2 * number + 1 - len(own)), number, place) for own in techniques.values() for number, place in enumerate(own)]
+    return [sorted(order).index(entry) for entry in sorted(order, key=lambda entry: entry[-1])]
