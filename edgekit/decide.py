@@ -141,12 +141,12 @@ def reference(best: Candidate, all_measured: Sequence[Candidate]) -> Candidate |
 
 
 def speed_text(mine: Latency, other: Latency) -> str:
-    """`2.5× faster than `, `1.3× slower than ` or `as fast as `."""
-    if as_fast(mine, other):
+    """`2.5× faster than `, `1.3× slower than ` or, where that is as fast or would read 1.0×, `as fast as `."""
+    least, most = sorted((max(mine.p50_ns, 1), max(other.p50_ns, 1)))
+    factor = f"{most / least:.1f}"
+    if as_fast(mine, other) or factor == "1.0":
         return "as fast as "
-    if mine.p50_ns < other.p50_ns:
-        return f"{other.p50_ns / max(mine.p50_ns, 1):.1f}× faster than "
-    return f"{mine.p50_ns / max(other.p50_ns, 1):.1f}× slower than "
+    return f"{factor}× {'faster' if mine.p50_ns < other.p50_ns else 'slower'} than "
 
 
 def over(name: str, limit: Limit | None, found: float | None, what: str, text: Callable[[float], str]) -> Violation | None:

@@ -125,6 +125,12 @@ def test_what_hardly_differs_is_as_fast_however_narrow_the_intervals() -> None:
     assert "as fast as fp32" in chosen(fast, variant("w8", "tflite", 990_000, 3_000_000, spread_ns=1)).reason
 
 
+@pytest.mark.parametrize(("float32_ns", "text"), [(1_040_000, "as fast as fp32"), (1_060_000, "1.1× faster than fp32")])
+def test_nothing_is_faster_by_a_factor_that_reads_one(float32_ns: int, text: str) -> None:
+    choice = chosen(variant("w8", "tflite", 1_000_000, 3_000_000, spread_ns=1), variant("fp32", "tflite", float32_ns, 10_000_000, spread_ns=1))
+    assert choice.reason.startswith(f"w8 tflite: 1.00 ms p50, {text}, 0.30 of its download")
+
+
 def test_another_formats_float32_is_named() -> None:
     choice = chosen(variant("fp32", "onnx", 4_000_000, 10_000_000), variant("w8a8", "tflite", 1_600_000, 2_800_000))
     assert "2.5× faster than fp32 onnx" in choice.reason
