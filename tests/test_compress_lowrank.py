@@ -15,10 +15,11 @@ from edgekit.compress import lowrank, prune
 from edgekit.compress.budget import Point, hull, spent
 from edgekit.compress.factors import CHANNELS, ROWS, bases, factored, halves, points, ways, within
 from edgekit.compress.layers import Layer, Weights, layers
+from edgekit.compress.least_change import error, least_change, multiplied
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Spec
 from edgekit.hub.figures import figures, macs
-from edgekit.hub.graph import Refusal, static_shapes
+from edgekit.hub.graph import Refusal, makers, static_shapes
 from tests.test_compress_layers import hub
 
 Array = np.ndarray
@@ -212,3 +213,49 @@ def test_weights_read_twice_are_left() -> None:
     model = hub("(float[1,9] x) => (float[1,9] y) { a = Gemm(x, w) y = Gemm(a, w) }", w=(9, 9))
     with pytest.raises(Refusal, match="no layer that a lower rank makes cheaper"):
         lowrank.apply(model, Spec(), "50", Wish())
+
+
+def after(operators: str) -> ModelProto:
+    """A convolution behind these operators, its weights with a mean in each, as trained ones have."""
+    model = hub(f"(float[1,8,9,9] x) => (float[1,12,9,9] y) {{ {operators} [l] y = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(r, w) }}", w=(12, 8, 3, 3))
+    weights = Weights(model)
+    weights["w"] = (weights["w"] + np.random.default_rng(3).normal(size=(12, 8, 1, 1)) / 2).astype(np.float32)
+    return model
+
+
+@pytest.mark.parametrize("percent", [90, 75, 60, 50, 40, 25])
+def test_behind_a_rectifier_the_way_that_changes_outputs_least_is_taken(percent: int) -> None:
+    model = after("a = Relu(x) r = MaxPool<kernel_shape=[1,1]>(a)")
+    layer, weights = layers(model)[0], Weights(model)["w"]
+    found = points(weights, layer, lowrank.places(layer, static_shapes(model.graph)))
+    point = lowrank.alone(layer, found, str(percent), Wish())
+    taken = least_change(weights, layer, point, found, makers(model.graph))
+    assert taken.cost <= point.cost
+    given = np.maximum(np.random.default_rng(0).normal(size=(20_000, 72)), 0)
+    lost = {}
+    for way in ways(layer):
+        best = min((one for one in found if one.way == way and one.cost <= point.cost), key=lambda one: (one.loss, one.cost))
+        change = weights - multiplied(factored(weights, layer, best), way)
+        lost[best] = float(np.square(given @ change.reshape(12, -1).T).mean(0).sum())
+        assert error(change) == pytest.approx(lost[best], rel=0.03)
+    assert lost[taken] <= 1.03 * min(lost.values())
+
+
+@pytest.mark.parametrize(("operators", "changes"), [("r = Relu(x)", True), ("r = Tanh(x)", False)])
+def test_energies_alone_decide_where_inputs_may_be_negative(operators: str, changes: bool) -> None:
+    model = after(operators)
+    layer, weights, changed = layers(model)[0], Weights(model)["w"], 0
+    found = points(weights, layer, lowrank.places(layer, static_shapes(model.graph)))
+    for percent in range(20, 95, 5):
+        point = lowrank.alone(layer, found, str(percent), Wish())
+        changed += least_change(weights, layer, point, found, makers(model.graph)) != point
+    assert bool(changed) == changes
+
+
+def test_a_step_takes_the_way_that_changes_outputs_least() -> None:
+    """Of some strength of this network that is another way than the one that keeps most energy."""
+    for percent in map(str, range(20, 95, 5)):
+        told = [lowrank.apply(after(operators), Spec(), percent, Wish(per_layer=True))[0].split(": ")[-1] for operators in ("r = Relu(x)", "r = Tanh(x)")]
+        if told[0] != told[1]:
+            return
+    pytest.fail("the inputs make no difference")

@@ -1,8 +1,9 @@
 """A hub in, the same hub with layers done by two or three smaller ones out: `lowrank50` leaves half of the model's multiply-accumulates.
 
 Which layers, how, and to what rank is decided over the whole model: the largest product of the shares of energy that the layers keep, for the MACs
-that are left (Zhang et al. 2016, "Accelerating Very Deep Convolutional Networks", section 3.4). Depthwise and grouped convolutions, recurrent
-cells, and layers where no rank costs less than the layer itself are left as they are.
+that are left (Zhang et al. 2016, "Accelerating Very Deep Convolutional Networks", section 3.4); of ways that cost no more, that one is then taken that
+changes a layer's outputs least. Depthwise and grouped convolutions, recurrent cells, and layers where no rank costs less than the layer itself are left
+as they are.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from edgekit.compress.chosen import chosen, is_named
 from edgekit.compress.factor_nodes import PARTS, nodes_of
 from edgekit.compress.factors import factored, points
 from edgekit.compress.layers import Layer, Weights, layers
+from edgekit.compress.least_change import least_change
 from edgekit.compress.steps import share
 from edgekit.compress.wish import Wish
 from edgekit.hub.compressed import Spec
 from edgekit.hub.figures import macs
-from edgekit.hub.graph import Refusal, static_shapes
+from edgekit.hub.graph import Refusal, makers, static_shapes
 from edgekit.hub.shapes import infer
 
 Options = Mapping[str, Sequence[Point]]
@@ -39,7 +41,7 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
     Raises:
         Refusal: no ranks are so cheap; the weights of a layer are sparse, shared or quantized already, which new weights would not be.
     """
-    shapes, weights = static_shapes(model.graph), Weights(model)
+    shapes, weights, made = static_shapes(model.graph), Weights(model), makers(model.graph)
     total = rest = sum(macs(node, shapes) for node in model.graph.node)
     every = layers(model)
     twice = {layer.weight for place, layer in enumerate(every) if any(layer.weight == other.weight for other in every[:place])}
@@ -55,10 +57,11 @@ def apply(model: ModelProto, spec: Spec, strength: str, wish: Wish) -> list[str]
                 raise Refusal(f"lowrank{mine}: there is no rank at which {layer.name!r} costs less than it does; leave it out.", node=layer.name)
         able = [layer for layer in group if layer.weight in options]
         if mine == strength and not wish.per_layer:
-            plan += zip(able, together(options, rest, mine), strict=True)
+            picked = together(options, rest, mine)
         else:
-            plan += [(layer, alone(layer, options[layer.weight], mine, wish)) for layer in able]
+            picked = [alone(layer, options[layer.weight], mine, wish) for layer in able]
             rest -= sum(layer.macs for layer in able)
+        plan += [(layer, least_change(weights[layer.weight], layer, point, options[layer.weight], made)) for layer, point in zip(able, picked, strict=True)]
     plan = [(layer, point) for layer, point in plan if point.way]
     if not plan:
         raise Refusal(f"lowrank{strength} has nothing to do: no layer reaches that share of its multiply-accumulates by a lower rank; ask for a larger one.")
